@@ -1,0 +1,149 @@
+# Everything a newcomer types. Needs Python 3.11+, a C compiler and Rust 1.89+; nothing runs as a
+# service and nothing needs root. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+PY := $(BIN)/python
+export PATH := $(BIN):$(PATH)
+
+PROTOS := $(shell find proto -name '*.proto')
+RUST := $(shell find signer_ext -not -path '*/target/*' \( -name '*.rs' -o -name 'Cargo.*' \) 2>/dev/null)
+WORKSPACE := --manifest-path signer_ext/Cargo.toml
+WORKERS ?= auto
+PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
+ARGS ?=
+
+.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/ready ## Issue 10,000 signed passes from a recipients file and verify them (ARGS="--count N --keep DIR")
+	@$(BIN)/passmill demo $(ARGS)
+
+dev: $(VENV)/ready ## Run every role on embedded PostgreSQL and Valkey until Ctrl-C
+	@$(BIN)/passmill dev $(ARGS)
+
+test: $(VENV)/ready ## Run every test on the embedded servers (ARGS="-k name")
+	@echo "== Rust tests"
+	cargo test $(WORKSPACE) --locked --release --workspace --quiet
+	echo "== Python tests"
+	$(PY) -m pytest $(PYTEST) $(ARGS)
+
+test-external: $(VENV)/ready ## Run the tests on private instances of the system's PostgreSQL (15+) and Redis (7+)
+	@pg=$$(ls -d /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql@*/bin 2>/dev/null | sort -V | tail -n 1 || true)
+	redis=$$(PATH=$$PATH:/usr/sbin command -v redis-server || true)
+	missing=()
+	[[ -n "$$pg" && -x "$$pg/postgres" ]] || missing+=(postgresql)
+	[[ -n "$$redis" ]] || missing+=(redis-server)
+	if (( $${#missing[@]} )); then
+	    echo "test-external needs these packages (Debian's names): apt install $${missing[*]}" >&2
+	    exit 1
+	fi
+	echo "== Python tests on $$("$$pg/postgres" --version) and $$("$$redis" --version | cut -d ' ' -f 1-3)"
+	PASSMILL_PG_BIN="$$pg" PASSMILL_VALKEY_BIN="$$redis" $(PY) -m pytest $(PYTEST) $(ARGS)
+
+lint: $(VENV)/ready ## Check style, layers, Rust lints and the protocol's rules and compatibility
+	@set -x
+	ruff check
+	ruff format --check
+	lint-imports --no-cache
+	cargo fmt $(WORKSPACE) --all --check
+	cargo clippy $(WORKSPACE) --locked --release --workspace --all-targets --quiet -- -D warnings
+	$(PY) proto/generate.py image build/passmill.binpb
+	buf lint build/passmill.binpb --config proto/buf.yaml
+	buf breaking build/passmill.binpb --against proto/baseline.binpb --config proto/buf.yaml
+
+types: $(VENV)/ready ## Check types (mypy --strict) and that the extension is what its stub says
+	@set -x
+	mypy --strict
+	stubtest passmill._signer --mypy-config-file pyproject.toml
+
+format: $(VENV)/ready ## Format Python and Rust
+	@ruff check --select I --fix --quiet
+	ruff format
+	cargo fmt $(WORKSPACE) --all
+
+proto: $(VENV)/packages ## Generate the Python code of the protocol (other targets do it when needed)
+	@rm -f server/passmill/v1/__init__.py
+	$(MAKE) server/passmill/v1/__init__.py
+
+proto-baseline: $(VENV)/packages ## Accept the protocol as it stands as what `make lint` compares with
+	@$(PY) proto/generate.py baseline proto/baseline.binpb
+
+lock: $(VENV)/packages ## Renew requirements.lock (ARGS="--upgrade" for newer versions)
+	@uv lock $(ARGS)
+	uv export --quiet --no-emit-project --all-extras --all-groups --no-header --no-annotate -o requirements.lock
+
+bench: $(VENV)/ready ## Measure; each bench ends with one JSON line
+	@for bench in bench/*.py; do
+	    echo "== $$bench"
+	    $(PY) "$$bench" --json $(ARGS)
+	done
+
+clean: ## Remove everything that make made
+	@echo "removing the virtual environment, generated code, builds and caches"
+	rm -rf $(VENV) build dist demo uv.lock server/passmill/v1 server/buf server/passmill/_signer*.so \
+	    signer_ext/target .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# ---- the virtual environment: packages, then generated code, then the extension ----
+
+$(VENV)/ready: $(VENV)/packages $(VENV)/extension server/passmill/v1/__init__.py
+	@touch $@
+
+# Hash-locked packages. uv does it in a second; pip does the same where uv has no wheel.
+$(VENV)/packages: requirements.lock
+	@python=
+	for candidate in $${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+	        python=$$(command -v "$$candidate"); break
+	    fi
+	done
+	missing=()
+	[[ -n "$$python" ]] || missing+=("Python 3.11 or later (Debian: apt install python3 python3-venv; set PYTHON to choose one)")
+	[[ -z "$$python" ]] || "$$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("Python's venv module (Debian: apt install python3-venv)")
+	command -v cc >/dev/null || missing+=("a C compiler (Debian: apt install gcc libc6-dev; macOS: xcode-select --install)")
+	if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
+	    missing+=("Rust 1.89 or later, with cargo (https://rustup.rs)")
+	elif ! printf '%s\n' 1.89 "$$(rustc --version | cut -d ' ' -f 2)" | sort -V -C; then
+	    missing+=("Rust 1.89 or later, found $$(rustc --version | cut -d ' ' -f 2) (rustup update)")
+	fi
+	if (( $${#missing[@]} )); then
+	    printf 'This machine lacks: %s\n' "$${missing[@]}" >&2
+	    exit 1
+	fi
+	echo "== Virtual environment $(VENV) with $$("$$python" --version)"
+	[[ -x $(PY) ]] || "$$python" -m venv $(VENV)
+	awk '/^uv==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.lock > $(VENV)/uv.lock
+	if [[ -x $(BIN)/uv ]] || $(PY) -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $(VENV)/uv.lock; then
+	    echo "== $$(grep -c == requirements.lock) locked packages (uv)"
+	    uv pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	else
+	    echo "== $$(grep -c == requirements.lock) locked packages (pip, as uv is not to be had: slower)"
+	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	fi
+	touch $@
+
+server/passmill/v1/__init__.py: $(VENV)/packages proto/generate.py $(PROTOS)
+	@echo "== Protocol code from proto/"
+	$(PY) proto/generate.py code server
+
+# Release profile: an unoptimised signer is no use to anyone, and one profile is one build.
+# The client, pure Python beside the server's generated code, is put on the path as it is.
+$(VENV)/extension: $(VENV)/packages pyproject.toml $(RUST)
+	@echo "== Native signer (the first build takes a few minutes)"
+	if [[ -x $(BIN)/uv ]]; then
+	    uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	else
+	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	fi
+	echo "$(CURDIR)/clients/python" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/passmill_client.pth"
+	touch $@

@@ -1,0 +1,17 @@
+"""The generated messages and enums of the protocol under one name.
+
+    from passmill_client import messages
+    messages.Field(key="points", position=messages.FIELD_POSITION_HEADER, value="{points}")
+
+What each means is said in proto/passmill/v1/*.proto, and so in the docstrings of their stubs.
+"""
+
+from passmill.v1.admin_service_pb2 import *  # noqa: F403 - all of the protocol, as it is
+from passmill.v1.error_reason_pb2 import *  # noqa: F403
+from passmill.v1.pass_service_pb2 import *  # noqa: F403
+from passmill.v1.program_pb2 import *  # noqa: F403
+from passmill.v1.program_service_pb2 import *  # noqa: F403
+from passmill.v1.request_meta_pb2 import *  # noqa: F403
+from passmill.v1.template_pb2 import *  # noqa: F403
+from passmill.v1.template_service_pb2 import *  # noqa: F403
+from passmill.v1.wallet_pass_pb2 import *  # noqa: F403

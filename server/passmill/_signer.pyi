@@ -1,0 +1,246 @@
+"""The native signer's face (Rust: `signer_ext/`). Checked against the extension by stubtest.
+
+Every call does its work without the GIL and may be made from any thread. Inputs are copied or held, never
+changed; private keys do not become Python objects. Times are Unix seconds (UTC), given by the caller: the signer
+reads no clock. A defect inside raises `SigningFailed`; it cannot take the process down.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+__all__ = [
+    "BundleReport",
+    "DigestMismatch",
+    "IdentityExpired",
+    "InvalidBundle",
+    "InvalidIdentity",
+    "PreparedRevision",
+    "SignerError",
+    "SigningCertificate",
+    "SigningFailed",
+    "SigningIdentity",
+    "assemble",
+    "inspect_png",
+    "pack_passes",
+    "read_bundle",
+    "seal",
+    "sign_batch",
+    "source_digest",
+]
+
+source_digest: str
+"""SHA-256 (hex) of the Rust sources the extension was built from: see `passmill.signing.freshness`."""
+
+class SignerError(Exception):
+    """A refusal. The message says what happened and what to do, and never contains secrets."""
+
+    reason: str
+    """Stable machine token, for example `WRONG_PASSWORD`; all of them: `signer_ext/README.md`."""
+    item: int | None
+    """Which pass of a batch it was, counted from 0; `None` if it concerns the whole call."""
+
+class InvalidIdentity(SignerError):
+    """Certificate, key and intermediate do not make a signing identity, or cannot be read."""
+
+class IdentityExpired(InvalidIdentity):
+    """The identity is sound but not valid at the time asked for: expired, or not yet valid."""
+
+class InvalidBundle(SignerError):
+    """Files that may not be in a bundle, or a finished bundle that is not one of ours."""
+
+class DigestMismatch(SignerError):
+    """A digest or signature does not belong to what was rendered."""
+
+class SigningFailed(SignerError):
+    """A fresh signature did not verify with its public key, or the signer has a defect."""
+
+@final
+class SigningCertificate:
+    """The public half of an identity: enough to assemble and to verify, safe on the edge."""
+
+    @staticmethod
+    def from_der(leaf: bytes, intermediate: bytes) -> SigningCertificate:
+        """Prove that the leaf is a pass certificate and that the intermediate issued it.
+
+        Checks UID = extension 1.2.840.113635.100.6.1.16, OU, extended key usage, key type, and the issuer by
+        name, authority key identifier and signature; not the dates. Raises `InvalidIdentity`.
+        """
+
+    @property
+    def pass_type_identifier(self) -> str: ...
+    @property
+    def team_identifier(self) -> str: ...
+    @property
+    def organization(self) -> str:
+        """The subject's O, or an empty string."""
+
+    @property
+    def common_name(self) -> str:
+        """The subject's CN, or an empty string."""
+
+    @property
+    def not_before(self) -> int:
+        """First Unix second at which leaf and intermediate are both valid."""
+
+    @property
+    def not_after(self) -> int:
+        """Last Unix second at which leaf and intermediate are both valid."""
+
+    @property
+    def serial_number(self) -> str:
+        """Lower-case hex."""
+
+    @property
+    def fingerprint_sha256(self) -> bytes:
+        """SHA-256 of the leaf's DER, 32 bytes."""
+
+    @property
+    def key_algorithm(self) -> str:
+        """`RSA-2048`, `RSA-3072`, `RSA-4096` or `P-256`."""
+
+    @property
+    def nfc_capable(self) -> bool:
+        """Whether passes may have an `nfc` dictionary (CN begins with `Pass Type ID with NFC:`)."""
+
+    @property
+    def leaf_der(self) -> bytes: ...
+    @property
+    def intermediate_der(self) -> bytes: ...
+
+@final
+class SigningIdentity:
+    """A certificate with its private key: opaque, and no way to get the key out but wrapped."""
+
+    @staticmethod
+    def from_pkcs12(
+        data: bytes, *, password: str, intermediates: Sequence[bytes], now: int
+    ) -> SigningIdentity:
+        """Load a `.p12` as Keychain Access and OpenSSL (also `-legacy`) export it.
+
+        The WWDR intermediate is looked for in the file and among `intermediates` (each PEM or DER). Raises
+        `InvalidIdentity`, or `IdentityExpired` if leaf or intermediate is not valid at `now`.
+        """
+
+    @staticmethod
+    def from_pem(
+        certificate: bytes,
+        private_key: bytes,
+        *,
+        password: str | None,
+        intermediates: Sequence[bytes],
+        now: int,
+    ) -> SigningIdentity:
+        """Load a certificate and a key (each PEM or DER; key as PKCS#8, encrypted PKCS#8, PKCS#1 or SEC1).
+
+        Further certificates in the PEM are candidates for the intermediate. Raises as `from_pkcs12`.
+        """
+
+    @staticmethod
+    def unwrap(
+        wrapped: bytes, *, wrapping_key: bytes, certificate: SigningCertificate, now: int
+    ) -> SigningIdentity:
+        """Open what `wrap` gave, for the same certificate. Raises as `from_pkcs12`."""
+
+    def wrap(self, *, wrapping_key: bytes) -> bytes:
+        """Encrypt the private key under a 32 byte key (AES-256-GCM, bound to the certificate's fingerprint).
+
+        What the database stores. Each call gives other bytes. Raises `InvalidIdentity`.
+        """
+
+    @property
+    def certificate(self) -> SigningCertificate: ...
+
+@final
+class PreparedRevision:
+    """A published template revision's fixed files: checked, hashed and zip-framed once."""
+
+    def __new__(cls, files: Mapping[str, bytes]) -> PreparedRevision:
+        """Prepare all files of a bundle but `pass.json`, `manifest.json` and `signature`.
+
+        At most 64 files, 20 MiB together, 2 MiB and 4 megapixels a PNG, 4 MiB any other; names `file` or
+        `<language>.lproj/file`; one of `icon.png`, `icon@2x.png`, `icon@3x.png` must be there. Raises
+        `InvalidBundle` naming the file.
+        """
+
+    @property
+    def names(self) -> list[str]:
+        """The file names, sorted by their bytes."""
+
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of all files together."""
+
+@final
+class BundleReport:
+    """A verified bundle, taken apart."""
+
+    @property
+    def pass_json(self) -> bytes: ...
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Every file but `pass.json`, `manifest.json` and `signature`."""
+
+    @property
+    def manifest(self) -> bytes: ...
+    @property
+    def cms(self) -> bytes:
+        """The file `signature`."""
+
+    @property
+    def certificate(self) -> SigningCertificate:
+        """The signer's, proven against the root."""
+
+    @property
+    def signing_time(self) -> int: ...
+
+def sign_batch(
+    revision: PreparedRevision,
+    pass_jsons: Sequence[bytes],
+    identity: SigningIdentity,
+    signing_times: Sequence[int],
+    *,
+    threads: int | None = None,
+) -> list[tuple[bytes, bytes]]:
+    """Sign passes of one revision; per pass (SHA-1 of `pass.json`, signature), in order.
+
+    The signature has 256 bytes for RSA-2048, up to 72 for P-256. At most `threads` threads work, by default one
+    per core; fewer when the batch is small. All sizes and times are checked before the first signature. Raises
+    `InvalidBundle` and `IdentityExpired` (signing time outside the certificate's validity) with `item` set,
+    `SigningFailed`; `ValueError` if the lists differ in length or `threads` is below 1.
+    """
+
+def assemble(
+    revision: PreparedRevision,
+    pass_json: bytes,
+    certificate: SigningCertificate,
+    *,
+    signing_time: int,
+    digest: bytes,
+    signature: bytes,
+) -> bytes:
+    """Make the `.pkpass` of a stored recipe: no private key, and equal input gives equal bytes.
+
+    Proves that the digest is that of `pass_json` and that the signature verifies over this revision, certificate
+    and signing time, else raises `DigestMismatch`.
+    """
+
+def seal(
+    revision: PreparedRevision, pass_json: bytes, identity: SigningIdentity, *, signing_time: int
+) -> bytes:
+    """Sign and assemble one pass. Raises as `sign_batch`. With P-256 each call gives another signature."""
+
+def pack_passes(bundles: Sequence[bytes]) -> bytes:
+    """Make a `.pkpasses` of 1 to 10 bundles and at most 150 MB, as `pass-1.pkpass`, … Raises `InvalidBundle`."""
+
+def inspect_png(data: bytes) -> tuple[int, int]:
+    """Read width and height in pixels from a PNG's header.
+
+    Raises `InvalidBundle`: `NOT_A_PNG`, or `IMAGE_TOO_LARGE` above 2 MiB or 4 megapixels.
+    """
+
+def read_bundle(data: bytes, *, root: bytes) -> BundleReport:
+    """Take a `.pkpass` apart and prove all of it, as strictly as the signer writes it.
+
+    Zip by local headers and central directory, manifest, digests, CMS, chain to the root (DER) at the signing time,
+    and pass type and team in `pass.json`. Raises `InvalidBundle`, `DigestMismatch`, `InvalidIdentity`.
+    """

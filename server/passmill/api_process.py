@@ -1,0 +1,67 @@
+"""One API process: started by the supervisor, reads PASSMILL_* settings, serves until told to stop.
+
+Standard input is the supervisor's end of a pipe: when the supervisor dies, however it does, the
+pipe closes and this process drains and ends too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+
+import structlog
+import uvloop
+
+from passmill.compose import run_api
+from passmill.settings import Settings, load_settings
+from passmill.signing.freshness import StaleSigner
+from passmill.store.migrate import MigrationRefused
+from passmill.store.roles import RoleRefused
+from passmill.telemetry.logging import configure_logging
+
+# From sysexits.h: what is wrong stays wrong, so starting again is no use.
+EX_CONFIG = 78
+
+
+def main() -> None:
+    """Runs the process; exits with EX_CONFIG when it could not keep its promises here."""
+    parser = argparse.ArgumentParser(prog="passmill.api_process")
+    parser.add_argument("--api-port", type=int, required=True)
+    parser.add_argument("--admin-port", type=int)
+    arguments = parser.parse_args()
+    settings = load_settings()
+    configure_logging(level=settings.log.level, log_format=settings.log.format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, arguments.api_port, arguments.admin_port))
+    except* (RoleRefused, MigrationRefused, StaleSigner) as refused:
+        for error in refused.exceptions:
+            structlog.get_logger("passmill").error("process.refused", problem=str(error))
+        sys.exit(EX_CONFIG)
+
+
+async def _serve(settings: Settings, api_port: int, admin_port: int | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(_stop_at_end(reader, stop))
+        await run_api(settings, api_port=api_port, admin_port=admin_port, stop=stop)
+        watching.cancel()
+    transport.close()
+
+
+async def _stop_at_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
+    await reader.read()
+    stop.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`passmill`: serve, migrate, check-config, dev, demo."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from passmill import __version__
+from passmill.cli import dev, serve
+from passmill.embedded.errors import EmbeddedServerError
+from passmill.settings import UnknownSetting, load_settings
+from passmill.store.migrate import MigrationRefused, migrate
+from passmill.supervisor import ProcessFailed
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command; exits with 0, 1 (it failed) or 2 (it was called wrongly)."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except (UnknownSetting, ValidationError) as error:
+        _fail(f"The settings are not right: {error}", status=2)
+    except (ProcessFailed, MigrationRefused, EmbeddedServerError, OSError) as error:
+        _fail(str(error), status=1)
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="passmill",
+        description="Issues, signs, distributes, updates and checks wallet passes over gRPC.",
+        epilog="Settings come from PASSMILL_* variables; server/passmill/settings.py lists them.",
+    )
+    parser.add_argument("--version", action="version", version=f"passmill {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("serve", help="run a role until SIGTERM or Ctrl-C")
+    command.add_argument("--role", choices=["api"], default="api", help="what to run")
+    command.set_defaults(run=lambda _: serve.run(load_settings(), _stop_event()))
+
+    command = commands.add_parser("migrate", help="bring the database's schema up to date")
+    command.set_defaults(run=_migrate)
+
+    command = commands.add_parser("check-config", help="read the settings and say if they are good")
+    command.set_defaults(run=_check_config)
+
+    command = commands.add_parser("dev", help="run everything here on embedded servers")
+    command.add_argument("--data", type=Path, default=Path(".passmill"), help="kept in this folder")
+    command.set_defaults(run=lambda parsed: dev.run(parsed.data, _stop_event()))
+
+    command = commands.add_parser("demo", help="issue passes from a recipients file, verify them")
+    command.add_argument("--count", type=_positive, default=10_000, help="how many recipients")
+    command.add_argument("--keep", type=Path, help="keep what is made in this folder")
+    command.set_defaults(run=_demo)
+    return parser
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    settings = load_settings()
+    if settings.database_owner_url is None:
+        _fail("Set PASSMILL_DATABASE_OWNER_URL: migrations run as the owner of the tables.", 2)
+    applied = asyncio.run(migrate(settings.database_owner_url.get_secret_value()))
+    print(f"{applied} migrations applied." if applied else "The schema is up to date.")
+    return 0
+
+
+def _check_config(_: argparse.Namespace) -> int:
+    load_settings()
+    print("The settings are good.")
+    return 0
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    # Needs the client, which production may do without.
+    from passmill import demo  # noqa: PLC0415 - only here
+
+    return demo.run(count=parsed.count, keep=parsed.keep)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _stop_event() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _fail(message: str, status: int = 1) -> NoReturn:
+    print(f"passmill: {message}", file=sys.stderr)
+    sys.exit(status)

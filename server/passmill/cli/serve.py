@@ -1,0 +1,26 @@
+"""`passmill serve`."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from passmill.settings import PREFIX, Settings
+from passmill.supervisor import Supervisor
+from passmill.telemetry.logging import configure_logging
+
+
+def run(settings: Settings, stop: threading.Event) -> int:
+    """Serves until `stop`; the processes read the same variables as we did."""
+    configure_logging(level=settings.log.level, log_format=settings.log.format)
+    environment = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    with Supervisor(
+        api=settings.api,
+        admin=settings.admin,
+        exposition=settings.metrics,
+        processes=settings.processes,
+        drain_seconds=settings.limits.drain_seconds,
+        environment=environment,
+    ) as supervisor:
+        supervisor.run(stop)
+    return 0

@@ -1,0 +1,438 @@
+"""The composition root: from settings to running parts. The only place where things are wired."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from google.protobuf.descriptor import ServiceDescriptor
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from passmill.domain.callers import operator_caller
+from passmill.domain.clock import Clock, SystemClock
+from passmill.domain.keyring import Keyring
+from passmill.domain.template_life import TemplateCodec
+from passmill.rpc import admin_service, pass_service, program_service, server, template_service
+from passmill.rpc.convert_template import ProtoTemplateCodec
+from passmill.rpc.door import Authenticator, Door, MethodRule
+from passmill.rpc.paging import Pages
+from passmill.rpc.status import RequestValidator
+from passmill.settings import Settings
+from passmill.signing.freshness import require_fresh_signer
+from passmill.signing.identities import IdentityCache
+from passmill.signing.revisions import RevisionCache
+from passmill.signing.sealer import Sealer, open_sealer
+from passmill.store.database import Database, open_database
+from passmill.store.migrate import check_schema
+from passmill.store.roles import check_application_role
+from passmill.store.signing_identities import IdentityReader
+from passmill.telemetry.health import Readiness
+from passmill.telemetry.metrics import Metrics
+from passmill.usecases.activate_signing_identity import ActivateSigningIdentity
+from passmill.usecases.archive_program import ArchiveProgram
+from passmill.usecases.archive_template import ArchiveTemplate
+from passmill.usecases.authenticate import Authenticate, AuthenticateOperator
+from passmill.usecases.change_pass import ChangePass
+from passmill.usecases.check_signing_identity import CheckSigningIdentity
+from passmill.usecases.create_api_key import CreateApiKey
+from passmill.usecases.create_program import CreateProgram
+from passmill.usecases.create_template import CreateTemplate
+from passmill.usecases.create_tenant import CreateTenant
+from passmill.usecases.find_pass import FindPass
+from passmill.usecases.finish_signing import FinishSigning
+from passmill.usecases.forget_answers import ForgetAnswers
+from passmill.usecases.get_pass_bundle import GetPassBundle
+from passmill.usecases.issue_group import IssueGroups
+from passmill.usecases.issue_passes import IssuePasses
+from passmill.usecases.load_revision import LoadRevision, RevisionReader
+from passmill.usecases.mutation import Mutator
+from passmill.usecases.pass_content import PassContents
+from passmill.usecases.preview_pass import PreviewPass
+from passmill.usecases.publish_template import PublishTemplate
+from passmill.usecases.reinstate_pass import ReinstatePass
+from passmill.usecases.revoke_api_key import RevokeApiKey
+from passmill.usecases.set_tenant_state import SetTenantState
+from passmill.usecases.tenant_numbers import TenantNumbers
+from passmill.usecases.update_pass import UpdatePass
+from passmill.usecases.update_program import UpdateProgram
+from passmill.usecases.update_template import UpdateTemplate
+from passmill.usecases.upload_asset import UploadAsset
+from passmill.usecases.upload_signing_identity import UploadSigningIdentity
+from passmill.usecases.void_pass import VoidPass
+from passmill.v1 import (
+    admin_service_pb2,
+    pass_service_pb2,
+    program_service_pb2,
+    template_service_pb2,
+)
+
+_START_SECONDS = 30.0
+
+# Services by descriptor, each with its servicer and the rule of each method.
+PublishedServices: TypeAlias = Mapping[ServiceDescriptor, tuple[object, Mapping[str, MethodRule]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The servicers of one process, each with its descriptor and rules, and its upkeep."""
+
+    public: PublishedServices
+    admin: PublishedServices
+    keyring: Keyring
+    validator: RequestValidator
+    database: Database
+    metrics: Metrics
+    authenticate: Authenticate
+    finish_signing: FinishSigning
+    forget_answers: ForgetAnswers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """What every use case stands on."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    keyring: Keyring
+    metrics: Metrics
+    mutator: Mutator
+    pages: Pages
+    codec: TemplateCodec
+    validator: RequestValidator
+    load_revision: LoadRevision
+    identities: IdentityCache
+    identity_reader: IdentityReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rendering:
+    """What renders, signs and assembles."""
+
+    sealer: Sealer
+    numbers: TenantNumbers
+    contents: PassContents
+    finish_signing: FinishSigning
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, *, clock: Clock, registry: CollectorRegistry
+) -> AsyncIterator[Services]:
+    """Connects, checks and wires everything below the gRPC servers; undoes it in the end.
+
+    Refuses to start (RoleRefused, MigrationRefused, StaleSigner) where it could not keep its
+    promises: a database role that sees past row-level security, a schema of another version, a
+    native signer built from other sources.
+    """
+    require_fresh_signer()
+    metrics = Metrics(registry)
+    keyring = Keyring(settings.master_key_bytes)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            open_database(
+                settings.database_url.get_secret_value(),
+                min_connections=settings.database.min_connections,
+                max_connections=settings.database.max_connections,
+            )
+        )
+        await _check_database(database, require_durable=settings.database.require_durable)
+        sealer = await stack.enter_async_context(
+            open_sealer(threads=settings.limits.signing_threads or 2, metrics=metrics)
+        )
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        codec = ProtoTemplateCodec()
+        identity_reader = IdentityReader(database=database)
+        frame = _Frame(
+            settings=settings,
+            database=database,
+            clock=clock,
+            keyring=keyring,
+            metrics=metrics,
+            mutator=Mutator(database=database, clock=clock, keyring=keyring),
+            pages=Pages(keyring=keyring),
+            codec=codec,
+            validator=RequestValidator(),
+            load_revision=LoadRevision(
+                database=database,
+                cache=RevisionCache(
+                    loader=RevisionReader(database=database, codec=codec),
+                    capacity_bytes=settings.limits.revision_cache_bytes,
+                ),
+            ),
+            identities=IdentityCache(
+                loader=identity_reader, wrapping_key=keyring.wrapping_key, clock=clock
+            ),
+            identity_reader=identity_reader,
+        )
+        yield _services(frame, sealer, tasks)
+
+
+async def _check_database(database: Database, *, require_durable: bool) -> None:
+    caller = operator_caller(deadline=asyncio.get_running_loop().time() + _START_SECONDS)
+    async with database.transaction(caller, read_only=True) as tx:
+        await check_application_role(tx, require_durable=require_durable)
+        await check_schema(tx)
+
+
+def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Services:
+    numbers = TenantNumbers(database=frame.database)
+    contents = PassContents(numbers=numbers, keyring=frame.keyring)
+    finish_signing = FinishSigning(
+        database=frame.database,
+        load_revision=frame.load_revision,
+        identities=frame.identities,
+        contents=contents,
+        sealer=sealer,
+        clock=frame.clock,
+    )
+    groups = IssueGroups(
+        database=frame.database,
+        sealer=sealer,
+        clock=frame.clock,
+        metrics=frame.metrics,
+        tasks=tasks,
+    )
+    rendering = _Rendering(
+        sealer=sealer, numbers=numbers, contents=contents, finish_signing=finish_signing
+    )
+    passes = _pass_servicer(frame, rendering, groups)
+    return Services(
+        public={
+            _service(pass_service_pb2, "PassService"): (passes, pass_service.RULES),
+            _service(program_service_pb2, "ProgramService"): (
+                _program_servicer(frame),
+                program_service.RULES,
+            ),
+            _service(template_service_pb2, "TemplateService"): (
+                _template_servicer(frame),
+                template_service.RULES,
+            ),
+        },
+        admin={
+            _service(admin_service_pb2, "AdminService"): (
+                _admin_servicer(frame),
+                admin_service.RULES,
+            )
+        },
+        keyring=frame.keyring,
+        validator=frame.validator,
+        database=frame.database,
+        metrics=frame.metrics,
+        authenticate=Authenticate(database=frame.database, clock=frame.clock),
+        finish_signing=finish_signing,
+        forget_answers=ForgetAnswers(database=frame.database, clock=frame.clock),
+    )
+
+
+def _service(module: object, name: str) -> ServiceDescriptor:
+    descriptor: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]  # type: ignore[attr-defined]
+    return descriptor
+
+
+def _pass_servicer(
+    frame: _Frame, rendering: _Rendering, groups: IssueGroups
+) -> pass_service.PassServicer:
+    find_pass = FindPass(database=frame.database, numbers=rendering.numbers)
+    change_pass = ChangePass(
+        mutator=frame.mutator,
+        find_pass=find_pass,
+        load_revision=frame.load_revision,
+        identities=frame.identities,
+        contents=rendering.contents,
+        finish_signing=rendering.finish_signing,
+        clock=frame.clock,
+        metrics=frame.metrics,
+    )
+    return pass_service.PassServicer(
+        use_cases=pass_service.PassUseCases(
+            issue_passes=IssuePasses(
+                mutator=frame.mutator,
+                load_revision=frame.load_revision,
+                identities=frame.identities,
+                numbers=rendering.numbers,
+                contents=rendering.contents,
+                groups=groups,
+                clock=frame.clock,
+            ),
+            update_pass=UpdatePass(change_pass=change_pass),
+            void_pass=VoidPass(change_pass=change_pass),
+            reinstate_pass=ReinstatePass(change_pass=change_pass),
+            find_pass=find_pass,
+            get_pass_bundle=GetPassBundle(
+                find_pass=find_pass,
+                load_revision=frame.load_revision,
+                identities=frame.identities,
+                contents=rendering.contents,
+                sealer=rendering.sealer,
+                finish_signing=rendering.finish_signing,
+                metrics=frame.metrics,
+            ),
+            load_revision=frame.load_revision,
+            contents=rendering.contents,
+        ),
+        database=frame.database,
+        pages=frame.pages,
+    )
+
+
+def _program_servicer(frame: _Frame) -> program_service.ProgramServicer:
+    mutator, clock = frame.mutator, frame.clock
+    return program_service.ProgramServicer(
+        database=frame.database,
+        pages=frame.pages,
+        create_program=CreateProgram(mutator=mutator, clock=clock),
+        update_program=UpdateProgram(mutator=mutator, clock=clock),
+        archive_program=ArchiveProgram(
+            mutator=mutator, clock=clock, load_revision=frame.load_revision
+        ),
+    )
+
+
+def _template_servicer(frame: _Frame) -> template_service.TemplateServicer:
+    mutator, clock, codec = frame.mutator, frame.clock, frame.codec
+    return template_service.TemplateServicer(
+        database=frame.database,
+        pages=frame.pages,
+        codec=codec,
+        validator=frame.validator,
+        create_template=CreateTemplate(mutator=mutator, clock=clock, codec=codec),
+        update_template=UpdateTemplate(mutator=mutator, clock=clock, codec=codec),
+        publish_template=PublishTemplate(
+            mutator=mutator,
+            clock=clock,
+            codec=codec,
+            load_revision=frame.load_revision,
+            web_service_url=frame.settings.web_service_url,
+        ),
+        archive_template=ArchiveTemplate(
+            mutator=mutator, clock=clock, codec=codec, load_revision=frame.load_revision
+        ),
+        upload_asset=UploadAsset(mutator=mutator, clock=clock),
+        preview_pass=PreviewPass(
+            database=frame.database, codec=codec, identities=frame.identities, clock=clock
+        ),
+    )
+
+
+def _admin_servicer(frame: _Frame) -> admin_service.AdminServicer:
+    mutator, clock, keyring = frame.mutator, frame.clock, frame.keyring
+    return admin_service.AdminServicer(
+        database=frame.database,
+        pages=frame.pages,
+        use_cases=admin_service.AdminUseCases(
+            create_tenant=CreateTenant(mutator=mutator, clock=clock),
+            set_tenant_state=SetTenantState(mutator=mutator, clock=clock),
+            create_api_key=CreateApiKey(mutator=mutator, clock=clock),
+            revoke_api_key=RevokeApiKey(mutator=mutator, clock=clock),
+            upload_signing_identity=UploadSigningIdentity(
+                mutator=mutator, keyring=keyring, clock=clock
+            ),
+            check_signing_identity=CheckSigningIdentity(
+                identities=frame.identity_reader, keyring=keyring, clock=clock
+            ),
+            activate_signing_identity=ActivateSigningIdentity(mutator=mutator, clock=clock),
+        ),
+    )
+
+
+async def run_api(
+    settings: Settings, *, api_port: int, admin_port: int | None, stop: asyncio.Event
+) -> None:
+    """One API process, until `stop`; then drains. `admin_port` None: another process has it."""
+    async with open_api(settings, api_port=api_port, admin_port=admin_port):
+        await stop.wait()
+
+
+@asynccontextmanager
+async def open_api(
+    settings: Settings,
+    *,
+    api_port: int,
+    admin_port: int | None,
+    clock: Clock | None = None,
+    registry: CollectorRegistry = REGISTRY,
+) -> AsyncIterator[Services]:
+    """The gRPC servers of one process, and its upkeep; drains in the end.
+
+    `clock`: the machine's when None. Raises as `open_services`, and OSError for a port that is
+    taken.
+    """
+    async with (
+        open_services(settings, clock=clock or SystemClock(), registry=registry) as services,
+        AsyncExitStack() as stack,
+    ):
+        doors: list[tuple[PublishedServices, Authenticator, int, bool]] = [
+            (services.public, services.authenticate, api_port, False)
+        ]
+        if admin_port is not None:
+            operator = AuthenticateOperator(
+                authenticate=services.authenticate, operator_key_hash=_operator_key_hash(settings)
+            )
+            doors.append((services.admin, operator, admin_port, True))
+        states = [
+            await stack.enter_async_context(
+                _open(settings, services, published, authenticator, port=port, is_admin=is_admin)
+            )
+            for published, authenticator, port, is_admin in doors
+        ]
+
+        async def tell(is_ready: bool) -> None:
+            for state in states:
+                await state.set(is_ready)
+
+        readiness = Readiness(
+            checks={"database": services.database.ping}, metrics=services.metrics, on_change=tell
+        )
+        async with asyncio.TaskGroup() as upkeep:
+            tasks = [
+                upkeep.create_task(readiness.run()),
+                upkeep.create_task(services.finish_signing.sweep_forever()),
+                upkeep.create_task(services.forget_answers.run_forever()),
+            ]
+            try:
+                yield services
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+
+def _open(
+    settings: Settings,
+    services: Services,
+    published: PublishedServices,
+    authenticator: Authenticator,
+    *,
+    port: int,
+    is_admin: bool,
+) -> AbstractAsyncContextManager[server.ServingState]:
+    place = settings.admin if is_admin else settings.api
+    door = Door(
+        authenticator=authenticator,
+        keyring=services.keyring,
+        metrics=services.metrics,
+        validator=services.validator,
+        max_calls=settings.limits.max_calls,
+    )
+    return server.open_server(
+        address=f"{place.host}:{port}",
+        tls=server.credentials(place),
+        limits=settings.limits,
+        handlers=[
+            door.handlers(service, servicer, rules)
+            for service, (servicer, rules) in published.items()
+        ],
+        services=[service.full_name for service in published],
+        is_for_operators=is_admin,
+    )
+
+
+def _operator_key_hash(settings: Settings) -> bytes:
+    if settings.operator_key is None:
+        return secrets.token_bytes(32)  # no key has this hash: only tenants' own keys open the door
+    return hashlib.sha256(settings.operator_key.get_secret_value().encode()).digest()

@@ -1,0 +1,115 @@
+"""A whole Passmill on this machine: embedded servers, throw-away keys, API processes. For `passmill
+dev` and `passmill demo`, for the end-to-end tests and the benches."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from passmill.embedded import EmbeddedServers
+from passmill.settings import AdminDoor, ApiDoor, Exposition, Limits
+from passmill.store.migrate import migrate
+from passmill.supervisor import Supervisor
+
+_SECRETS_FILE = "secrets.env"
+
+
+class LocalService:
+    """Context manager. With `data_dir` everything is kept there, and found again the next time.
+
+    `durable`: whether a commit survives a crash of the machine; by default if it is kept.
+    `on_step`: told in words what is being done. `settings`: more PASSMILL_* variables.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_dir: Path | None = None,
+        processes: int | None = None,
+        durable: bool | None = None,
+        on_step: Callable[[str], None] = lambda step: None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._data_dir = data_dir
+        self._processes = processes
+        self._durable = durable
+        self._on_step = on_step
+        self._more_settings = dict(settings or {})
+        self._stack = ExitStack()
+        self.api_address = ""
+        self.admin_address = ""
+        self.metrics_url = ""
+        self.operator_key = ""
+        self.database_url = ""
+        self.database_owner_url = ""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            # The servers' keeper lives in one loop from start to end.
+            runner = stack.enter_context(asyncio.Runner())
+            servers = EmbeddedServers(self._data_dir, durable=self._durable)
+            self._on_step("starting PostgreSQL and Valkey")
+            runner.run(servers.__aenter__())
+            stack.callback(lambda: runner.run(servers.__aexit__(None, None, None)))
+            self._on_step("preparing the database")
+            runner.run(migrate(servers.owner_url))
+            environment = self._environment(servers)
+            self._on_step("starting the API processes")
+            self.supervisor = stack.enter_context(
+                Supervisor(
+                    api=ApiDoor(port=0),
+                    admin=AdminDoor(port=0),
+                    exposition=Exposition(port=0),
+                    processes=self._processes,
+                    drain_seconds=Limits().drain_seconds,
+                    environment=environment,
+                )
+            )
+            self._stack = stack.pop_all()
+        self.api_address = f"127.0.0.1:{self.supervisor.api_port}"
+        self.admin_address = f"127.0.0.1:{self.supervisor.admin_port}"
+        self.metrics_url = f"http://127.0.0.1:{self.supervisor.metrics_port}/metrics"
+        self.operator_key = environment["PASSMILL_OPERATOR_KEY"]
+        self.database_url = servers.database_url
+        self.database_owner_url = servers.owner_url
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _environment(self, servers: EmbeddedServers) -> dict[str, str]:
+        is_durable = self._durable if self._durable is not None else self._data_dir is not None
+        environment = {
+            "PASSMILL_DATABASE_URL": servers.database_url,
+            "PASSMILL_REDIS_URL": servers.redis_url,
+            "PASSMILL_DATABASE__REQUIRE_DURABLE": str(is_durable).lower(),
+            "PASSMILL_API__PORT": "0",
+            "PASSMILL_ADMIN__PORT": "0",
+            "PASSMILL_METRICS__PORT": "0",
+            "PASSMILL_LOG__LEVEL": "warning",
+            "PASSMILL_LOG__FORMAT": "console",
+            **self._secrets(),
+        }
+        if self._processes is not None:
+            environment["PASSMILL_PROCESSES"] = str(self._processes)
+        return environment | self._more_settings
+
+    def _secrets(self) -> dict[str, str]:
+        # What is kept must be opened again by the same master key.
+        kept = None if self._data_dir is None else self._data_dir / _SECRETS_FILE
+        if kept is not None and kept.exists():
+            lines = kept.read_text(encoding="utf-8").splitlines()
+            return dict(line.split("=", 1) for line in lines)
+        made = {
+            "PASSMILL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "PASSMILL_OPERATOR_KEY": secrets.token_urlsafe(32),
+        }
+        if kept is not None:
+            kept.touch(mode=0o600)
+            kept.write_text("".join(f"{k}={v}\n" for k, v in made.items()), encoding="utf-8")
+        return made

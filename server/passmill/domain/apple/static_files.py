@@ -1,0 +1,59 @@
+"""The files of a bundle that all passes of a revision share: images and translated strings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from passmill.domain.apple.names import IMAGE_NAMES
+from passmill.domain.templates.content import ImageRef, TemplateContent
+from passmill.domain.templates.placeholders import BadTemplateText, parse_text
+
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+
+
+def static_files(content: TemplateContent, assets: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Every file but pass.json, manifest.json and signature, by its path in the bundle, sorted.
+
+    `assets` holds the bytes of every asset that the content names, by id; KeyError for a missing
+    one. Image bytes are passed on as they are.
+    """
+    files = {image_path(image): assets[image.asset_id] for image in content.images}
+    for translation in content.translations:
+        if translation.strings:
+            path = f"{translation.locale}.lproj/pass.strings"
+            files[path] = write_strings(translation.strings)
+    return dict(sorted(files.items()))
+
+
+def image_path(image: ImageRef) -> str:
+    """Apple's name of an image: `fr.lproj/strip@2x.png`."""
+    density = f"@{image.scale}x" if image.scale > 1 else ""
+    folder = f"{image.locale}.lproj/" if image.locale else ""
+    return f"{folder}{IMAGE_NAMES[image.role]}{density}.png"
+
+
+def write_strings(strings: Mapping[str, str]) -> bytes:
+    """A strings file: UTF-16, little end first, with byte order mark, keys sorted.
+
+    Keys are the texts as they come out in pass.json, so doubled braces are single here. Source:
+    https://developer.apple.com/library/archive/documentation/Cocoa/Conceptual/LoadingResources/Strings/Strings.html
+    """
+    literal = {_literal(source): _literal(target) for source, target in strings.items()}
+    lines = [
+        f"{_quote(source)} = {_quote(target)};\n" for source, target in sorted(literal.items())
+    ]
+    return b"\xff\xfe" + "".join(lines).encode("utf-16-le")
+
+
+def _literal(text: str) -> str:
+    try:
+        parts = parse_text(text)
+    except BadTemplateText:
+        return text
+    # The linter refuses placeholders here; a preview shows them as they stand.
+    return "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in parts)
+
+
+def _quote(text: str) -> str:
+    return f'"{text.translate(_ESCAPES)}"'

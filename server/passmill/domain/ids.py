@@ -1,0 +1,110 @@
+"""Identifiers: what each is made of and how it is written.
+
+Database ids are UUIDv7 or random 63-bit integers; neither is a secret. What a stranger could use to
+reach somebody's pass (serial numbers, keys) has at least 128 bits nobody can guess.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import NewType
+from uuid import UUID
+
+import uuid_utils.compat
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+TenantId = NewType("TenantId", int)
+ProgramId = NewType("ProgramId", UUID)
+TemplateId = NewType("TemplateId", UUID)
+RevisionId = NewType("RevisionId", int)
+PassId = NewType("PassId", UUID)
+SigningIdentityId = NewType("SigningIdentityId", int)
+
+# Requests of operators, which belong to no tenant, keep their answers under this one.
+OPERATOR_TENANT = TenantId(0)
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_SERIAL_SYMBOLS = 26  # ceil(128 / 5)
+
+
+def new_uuid() -> UUID:
+    """A time-ordered UUIDv7 (RFC 9562): neighbours in time are neighbours in an index."""
+    return uuid_utils.compat.uuid7()
+
+
+def new_number() -> int:
+    """A random positive 63-bit integer, for keys that many rows repeat: half as wide as a UUID."""
+    return secrets.randbits(62) + 1
+
+
+def parse_uuid(text: str) -> UUID | None:
+    """The UUID that `text` spells in canonical form, else None."""
+    try:
+        parsed = UUID(text)
+    except ValueError:
+        return None
+    return parsed if str(parsed) == text.lower() else None
+
+
+def parse_number(text: str) -> int | None:
+    """The positive 63-bit integer that `text` spells in decimal, else None."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        return None
+    number = int(text)
+    return number if 0 < number < 1 << 63 else None
+
+
+class SerialNumbers:
+    """Apple serial numbers of one tenant: the pass id enciphered with AES-128 under the tenant's
+    own key.
+
+    So a serial number is unique because the pass id is, tells nothing of it (pass ids of a campaign
+    can be computed by whoever knows its recipients), needs neither a column nor an index, and is
+    found again by deciphering it. The key is kept with the tenant and never changes: serial numbers
+    must not either (https://developer.apple.com/documentation/walletpasses/pass).
+    """
+
+    __slots__ = ("_cipher",)
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: 16 random bytes."""
+        # One block, each plain text used once: ECB is a plain permutation here.
+        self._cipher = Cipher(algorithms.AES128(key), modes.ECB())  # noqa: S305
+
+    def of(self, pass_id: PassId) -> str:
+        """The serial number of a pass: 26 symbols of Crockford's base 32."""
+        encryptor = self._cipher.encryptor()
+        return encode_base32(encryptor.update(pass_id.bytes) + encryptor.finalize())
+
+    def of_many(self, pass_ids: list[PassId]) -> list[str]:
+        """As `of`, in one pass over the cipher."""
+        encryptor = self._cipher.encryptor()
+        blocks = encryptor.update(b"".join(i.bytes for i in pass_ids)) + encryptor.finalize()
+        return [encode_base32(blocks[at : at + 16]) for at in range(0, len(blocks), 16)]
+
+    def find(self, serial_number: str) -> PassId | None:
+        """The pass id behind a serial number, None when no pass can have it."""
+        block = decode_base32(serial_number)
+        if block is None:
+            return None
+        decryptor = self._cipher.decryptor()
+        return PassId(UUID(bytes=decryptor.update(block) + decryptor.finalize()))
+
+
+def encode_base32(block: bytes) -> str:
+    """16 bytes as 26 symbols of Crockford's base 32, most significant first."""
+    number = int.from_bytes(block, "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def decode_base32(text: str) -> bytes | None:
+    """The 16 bytes that `encode_base32` wrote, None when `text` is not its exact output."""
+    if len(text) != _SERIAL_SYMBOLS:
+        return None
+    number = 0
+    for symbol in text:
+        digit = _CROCKFORD.find(symbol)
+        if digit < 0:
+            return None
+        number = number << 5 | digit
+    return number.to_bytes(17, "big")[1:] if number < 1 << 128 else None

@@ -1,0 +1,78 @@
+"""Keys derived from the deployment's one master key, each for one purpose, and what is computed
+with them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from passmill.domain.ids import PassId, TenantId
+
+_NONCE_BYTES = 12
+
+
+class Keyring:
+    """The master key (32 bytes) and its children by HKDF-SHA-256 (RFC 5869). Never shown: `repr`
+    tells nothing."""
+
+    __slots__ = ("_answers", "_fingerprints", "_pages", "_tokens", "wrapping_key")
+
+    def __init__(self, master_key: bytes) -> None:
+        if len(master_key) != 32:
+            raise ValueError("The master key must be 32 bytes.")
+
+        def child(purpose: str) -> bytes:
+            derived: bytes = HKDF(
+                algorithm=SHA256(), length=32, salt=None, info=b"passmill/" + purpose.encode()
+            ).derive(master_key)
+            return derived
+
+        self.wrapping_key = child("signing-identity")
+        self._tokens = child("authentication-token")
+        self._pages = child("page-token")
+        self._fingerprints = child("request-fingerprint")
+        self._answers = AESGCM(child("stored-answer"))
+
+    def __repr__(self) -> str:
+        return "Keyring(…)"
+
+    def authentication_token(self, tenant_id: TenantId, pass_id: PassId, generation: int) -> str:
+        """Apple's per-pass authenticationToken: 32 URL-safe symbols, 192 bits, derived so that no
+        table holds it.
+
+        It must not change over updates, so it is bound to the pass and a generation, not to the
+        content (https://developer.apple.com/documentation/walletpasses/pass).
+        """
+        message = b"%d/%s/%d" % (tenant_id, pass_id.bytes, generation)
+        digest = hmac.digest(self._tokens, message, "sha256")
+        return base64.urlsafe_b64encode(digest[:24]).decode("ascii")
+
+    def request_fingerprint(self, request: bytes) -> bytes:
+        """16 bytes that tell one request body from another; keyed, so a stored one reveals no short
+        password."""
+        return hashlib.blake2b(request, digest_size=16, key=self._fingerprints).digest()
+
+    def page_mac(self, message: bytes) -> bytes:
+        """16 bytes that prove a page token is ours."""
+        return hmac.digest(self._pages, message, "sha256")[:16]
+
+    def seal_answer(self, answer: bytes, *, context: bytes) -> bytes:
+        """An answer that holds a secret, encrypted for storage (AES-256-GCM) and bound to its
+        request."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._answers.encrypt(nonce, answer, context)
+
+    def open_answer(self, sealed: bytes, *, context: bytes) -> bytes:
+        """The inverse of `seal_answer`. ValueError when it was sealed by another key or for another
+        request."""
+        try:
+            return self._answers.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
+        except InvalidTag:
+            raise ValueError("The stored answer was sealed under another master key.") from None

@@ -1,0 +1,90 @@
+"""Every place of a template where a person may write text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from passmill.domain.templates.content import Field, JsonValue, TemplateContent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextUse:
+    """A text and its field path. `is_shown`: people read it, so it can be translated."""
+
+    path: str
+    text: str
+    is_shown: bool = False
+
+
+def text_uses(content: TemplateContent) -> Iterator[TextUse]:
+    """All texts that are not empty, in the order of the proto file."""
+    for use in _all_texts(content):
+        if use.text:
+            yield use
+
+
+def _shown(path: str, text: str) -> TextUse:
+    return TextUse(path=path, text=text, is_shown=True)
+
+
+def _all_texts(content: TemplateContent) -> Iterator[TextUse]:
+    yield _shown("organization_name", content.organization_name)
+    yield _shown("description", content.description)
+    yield _shown("title", content.title)
+    for index, field in enumerate(content.fields):
+        yield from _field_texts(f"fields[{index}]", field)
+    for index, barcode in enumerate(content.barcodes):
+        yield TextUse(path=f"barcodes[{index}].message", text=barcode.message)
+        yield _shown(f"barcodes[{index}].alt_text", barcode.alt_text)
+    for index, location in enumerate(content.locations):
+        yield _shown(f"locations[{index}].relevant_text", location.relevant_text)
+    for index, beacon in enumerate(content.beacons):
+        yield _shown(f"beacons[{index}].relevant_text", beacon.relevant_text)
+    for index, date in enumerate(content.relevant_dates):
+        yield TextUse(path=f"relevant_dates[{index}].start", text=date.start)
+        yield TextUse(path=f"relevant_dates[{index}].end", text=date.end)
+    yield TextUse(path="expires", text=content.expires)
+    for index, link in enumerate(content.links):
+        yield TextUse(path=f"links[{index}].target", text=link.target)
+    if content.nfc is not None:
+        yield TextUse(path="nfc.message", text=content.nfc.message)
+    yield from _structured_texts("semantics", content.semantics)
+    yield from _hint_texts(content)
+
+
+def _field_texts(path: str, field: Field) -> Iterator[TextUse]:
+    yield _shown(f"{path}.value", field.value)
+    yield _shown(f"{path}.label", field.label)
+    yield _shown(f"{path}.change_message", field.change_message)
+    yield _shown(f"{path}.attributed_value", field.attributed_value)
+    yield from _structured_texts(f"{path}.semantics", field.semantics)
+
+
+def _hint_texts(content: TemplateContent) -> Iterator[TextUse]:
+    apple, google = content.apple, content.google
+    yield TextUse(path="apple.grouping_identifier", text=apple.grouping_identifier)
+    yield _shown("apple.event_logo_text", apple.event_logo_text)
+    yield from _structured_texts("apple.user_info", apple.user_info)
+    for index, action in enumerate(apple.featured_actions):
+        yield TextUse(path=f"apple.featured_actions[{index}].url", text=action.url)
+    for index, entry in enumerate(apple.upcoming_pass_information):
+        yield from _structured_texts(f"apple.upcoming_pass_information[{index}]", entry)
+    yield _shown("google.card_title", google.card_title)
+    yield _shown("google.header", google.header)
+    yield TextUse(path="google.account_id", text=google.account_id)
+    yield _shown("google.account_name", google.account_name)
+
+
+def _structured_texts(path: str, value: JsonValue) -> Iterator[TextUse]:
+    match value:
+        case str():
+            yield _shown(path, value)
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _structured_texts(f"{path}[{index}]", item)
+        case Mapping():
+            for name in sorted(value):
+                yield from _structured_texts(f"{path}.{name}", value[name])
+        case _:
+            pass

@@ -1,0 +1,200 @@
+"""Which values a template takes: each by its slot, and where several texts meet, by the place.
+
+What a value may be depends on where it goes: a barcode holds some characters only, a contactless
+message 64 bytes. So a pass is checked here before it is issued, and a refusal names the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from passmill.domain.templates.barcodes import MAX_NFC_BYTES, InvalidMessage, check_message
+from passmill.domain.templates.content import BarcodeFormat, TemplateContent
+from passmill.domain.templates.formats import FORMATS
+from passmill.domain.templates.placeholders import (
+    HOLDER_NAME,
+    HOLDER_PHONE,
+    REFERENCE_ID,
+    SERIAL_NUMBER,
+    BadTemplateText,
+    Part,
+    Placeholder,
+    parse_text,
+    placeholder_names,
+)
+from passmill.domain.values import InvalidValue, Slot, SlotType, Value, admit_value, check_text
+from passmill.domain.violations import FieldViolation
+
+HOLDER_TEXT_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedValues:
+    """The values to store, without empty ones and without defaults, and all that is wrong with what
+    was given. With a violation the rest is not to be used."""
+
+    values: Mapping[str, Value]
+    holder_name: str
+    holder_phone: str
+    violations: tuple[FieldViolation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """A text made of values that has rules of its own."""
+
+    parts: tuple[Part, ...]
+    names: tuple[str, ...]
+    check: Callable[[str], None]
+
+
+def check_values(content: TemplateContent, values: Mapping[str, Value]) -> CheckedValues:
+    """One check of one pass; `compile_value_rules` serves many."""
+    return compile_value_rules(content).check(values)
+
+
+def compile_value_rules(content: TemplateContent) -> ValueRules:
+    """The rules of a template, ready to check many passes."""
+    return ValueRules(content)
+
+
+class ValueRules:
+    """The rules of one template revision."""
+
+    __slots__ = ("_places", "_slots")
+
+    def __init__(self, content: TemplateContent) -> None:
+        self._slots = {slot.name: slot for slot in content.slots}
+        self._places = tuple(_places(content))
+
+    def check(
+        self, values: Mapping[str, Value], *, holder_name: str = "", holder_phone: str = ""
+    ) -> CheckedValues:
+        """What to store of `values` and of the holder's name and number, and what is wrong.
+
+        Empty text counts as no value. Paths are `values["points"]`, `holder.name`, `holder.phone`.
+        """
+        violations: list[FieldViolation] = []
+        admitted = self._admit(values, violations)
+        for slot in self._slots.values():
+            if slot.required and slot.default_value is None and slot.name not in admitted:
+                given = values.get(slot.name) == ""
+                message = "must not be empty" if given else "is required by the template"
+                if not _has(violations, slot.name):
+                    violations.append(_violation(slot.name, message))
+        name, wrong = check_text(holder_name, path=HOLDER_NAME, max_length=HOLDER_TEXT_LIMIT)
+        violations += wrong
+        phone, wrong = check_text(holder_phone, path=HOLDER_PHONE, max_length=HOLDER_TEXT_LIMIT)
+        violations += wrong
+        if self._places and not violations:
+            self._check_places(admitted, name, phone, violations)
+        return CheckedValues(
+            values=admitted, holder_name=name, holder_phone=phone, violations=tuple(violations)
+        )
+
+    def _admit(
+        self, values: Mapping[str, Value], violations: list[FieldViolation]
+    ) -> dict[str, Value]:
+        admitted: dict[str, Value] = {}
+        for name, value in values.items():
+            slot = self._slots.get(name)
+            if slot is None:
+                known = ", ".join(self._slots) or "none"
+                violations.append(
+                    _violation(name, f"the template has no slot of this name; it has: {known:.500}")
+                )
+                continue
+            try:
+                kept = admit_value(slot, value)
+            except InvalidValue as error:
+                violations.append(_violation(name, str(error)))
+            else:
+                if kept != "":
+                    admitted[name] = kept
+        return admitted
+
+    def _check_places(
+        self,
+        values: Mapping[str, Value],
+        holder_name: str,
+        holder_phone: str,
+        violations: list[FieldViolation],
+    ) -> None:
+        known = {name: slot.default_value for name, slot in self._slots.items()}
+        sources: dict[str, Value | None] = {**known, **values}
+        sources[HOLDER_NAME] = holder_name or None
+        sources[HOLDER_PHONE] = holder_phone or None
+        for place in self._places:
+            texts = [self._format(part, sources) for part in place.parts]
+            if any(text is None for text in texts):
+                continue
+            try:
+                place.check("".join(text for text in texts if text is not None))
+            except InvalidMessage as error:
+                name = place.names[0]
+                violations.append(_violation(name, str(error)))
+
+    def _format(self, part: Part, sources: Mapping[str, Value | None]) -> str | None:
+        if not isinstance(part, Placeholder):
+            return part
+        if part.name in _SAMPLES:
+            return _SAMPLES[part.name]
+        value = sources.get(part.name)
+        if value is None:
+            return None
+        slot = self._slots.get(part.name)
+        return FORMATS[slot.type if slot else SlotType.TEXT](value)
+
+
+# These are made by the service: of ASCII letters, digits and dashes, and about this long.
+_SAMPLES = {SERIAL_NUMBER: "0" * 26, REFERENCE_ID: "K7M3-Q8TX"}
+
+
+def _places(content: TemplateContent) -> list[_Place]:
+    places = []
+    for barcode in content.barcodes:
+        checker = _barcode_checker(barcode.format)
+        places += _place(barcode.message, content.slots, checker)
+    if content.nfc is not None:
+        places += _place(content.nfc.message, content.slots, _check_nfc)
+    return places
+
+
+def _place(text: str, slots: tuple[Slot, ...], check: Callable[[str], None]) -> list[_Place]:
+    try:
+        parts = parse_text(text)
+    except BadTemplateText:
+        return []  # the linter's business; such a template has no revision
+    names = placeholder_names(parts)
+    # A value is blamed that a caller can change: a slot's or the holder's, text before others.
+    types = {slot.name: slot.type for slot in slots}
+    blamed = [name for name in names if name not in _SAMPLES]
+    blamed.sort(key=lambda name: types.get(name, SlotType.TEXT) is not SlotType.TEXT)
+    return [_Place(parts=parts, names=tuple(blamed), check=check)] if blamed else []
+
+
+def _barcode_checker(barcode_format: BarcodeFormat) -> Callable[[str], None]:
+    return lambda message: check_message(barcode_format, message)
+
+
+def _check_nfc(message: str) -> None:
+    size = len(message.encode())
+    if size > MAX_NFC_BYTES:
+        raise InvalidMessage(
+            f"makes the contactless message {size} bytes long; {MAX_NFC_BYTES} are allowed"
+        )
+
+
+def _violation(name: str, message: str) -> FieldViolation:
+    return FieldViolation(path=_path(name), message=message)
+
+
+def _path(name: str) -> str:
+    if name in {HOLDER_NAME, HOLDER_PHONE}:
+        return name
+    return f'values["{name:.64}"]'
+
+
+def _has(violations: list[FieldViolation], name: str) -> bool:
+    return any(violation.path == _path(name) for violation in violations)

@@ -1,0 +1,174 @@
+"""Between proto/passmill/v1/wallet_pass.proto and the pass domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
+from passmill.domain.reference_ids import format_reference_id
+from passmill.domain.values import Value
+from passmill.errors import FieldError, invalid_field
+from passmill.rpc.convert_template import values_from_proto, values_to_proto
+from passmill.usecases.find_pass import PassRef
+from passmill.usecases.issue_passes import IssuedPass
+from passmill.usecases.update_pass import PassPatch
+from passmill.v1 import pass_service_pb2, wallet_pass_pb2
+
+_STATES: Mapping[PassState, wallet_pass_pb2.Pass.State.ValueType] = {
+    PassState.ACTIVE: wallet_pass_pb2.Pass.STATE_ACTIVE,
+    PassState.VOIDED: wallet_pass_pb2.Pass.STATE_VOIDED,
+}
+_STATE_OF = {number: state for state, number in _STATES.items()}
+
+
+def time_from_proto(stamp: Timestamp, *, path: str) -> datetime:
+    """An aware datetime in whole seconds. AppError INVALID_FIELD when it is no time of our era."""
+    try:
+        return stamp.ToDatetime(tzinfo=UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
+        raise invalid_field(path, "must be a time between the years 1 and 9999") from None
+
+
+def pass_draft_from_proto(message: wallet_pass_pb2.PassDraft, *, path: str) -> PassDraft:
+    """A draft as sent; values that cannot be read are among its problems."""
+    values, problems = values_from_proto(message.values)
+    return PassDraft(
+        holder=holder_from_proto(message.holder),
+        values=values,
+        expire_time=time_from_proto(message.expire_time, path=f"{path}.expire_time")
+        if message.HasField("expire_time")
+        else None,
+        problems=tuple(FieldError(path=each.path, message=each.message) for each in problems),
+    )
+
+
+def holder_from_proto(message: wallet_pass_pb2.Holder) -> Holder:
+    """A holder as sent."""
+    return Holder(name=message.name, phone=message.phone, external_ids=dict(message.external_ids))
+
+
+def ref_from_proto(message: wallet_pass_pb2.PassRef) -> PassRef:
+    """A reference as sent."""
+    match message.WhichOneof("ref"):
+        case "pass_id":
+            return PassRef(pass_id=message.pass_id)
+        case "serial_number":
+            return PassRef(serial_number=message.serial_number)
+        case _:
+            return PassRef(reference_id=message.reference_id)
+
+
+def state_from_proto(number: wallet_pass_pb2.Pass.State.ValueType) -> PassState | None:
+    """A state, None for the unspecified one."""
+    return _STATE_OF.get(number)
+
+
+def pass_to_proto(issued: IssuedPass, *, is_basic: bool = False) -> wallet_pass_pb2.Pass:
+    """A pass for the wire; `is_basic` leaves out holder and values."""
+    wallet_pass = issued.wallet_pass
+    message = wallet_pass_pb2.Pass(
+        pass_id=str(wallet_pass.pass_id),
+        program_id=str(issued.program_id),
+        template_id=str(issued.template_id),
+        revision=issued.revision_number,
+        state=_STATES[wallet_pass.state],
+        serial_number=issued.serial_number,
+        reference_id=format_reference_id(wallet_pass.reference_number),
+        void_reason=wallet_pass.void_reason,
+        create_time=time_to_proto(wallet_pass.create_time),
+        update_time=time_to_proto(wallet_pass.signing_time),
+        version=wallet_pass.version,
+        etag=wallet_pass.etag,
+    )
+    if wallet_pass.expire_time is not None:
+        message.expire_time.CopyFrom(time_to_proto(wallet_pass.expire_time))
+    if not is_basic:
+        _fill_content(message, wallet_pass, issued.values)
+    return message
+
+
+def _fill_content(
+    message: wallet_pass_pb2.Pass, wallet_pass: WalletPass, values: Mapping[str, Value]
+) -> None:
+    message.holder.name = wallet_pass.holder.name
+    message.holder.phone = wallet_pass.holder.phone
+    message.holder.external_ids.update(wallet_pass.holder.external_ids)
+    for name, value in values_to_proto(values).items():
+        message.values[name].CopyFrom(value)
+
+
+def time_to_proto(moment: datetime) -> Timestamp:
+    """A moment for the wire."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def patch_from_proto(request: pass_service_pb2.UpdatePassRequest) -> PassPatch:
+    """What an update's mask names of its pass. AppError INVALID_FIELD for any other path."""
+    wanted = request.wallet_pass
+    values, problems = values_from_proto(wanted.values)
+    reader = _MaskReader(wanted, values)
+    for path in request.update_mask.paths:
+        reader.read(path)
+    if not request.update_mask.paths:
+        raise invalid_field("update_mask", "must name at least one field")
+    return PassPatch(
+        holder_name=reader.holder_name,
+        holder_phone=reader.holder_phone,
+        external_ids=reader.external_ids,
+        all_values=reader.all_values,
+        some_values=reader.some_values,
+        sets_expire_time=reader.sets_expire_time,
+        expire_time=time_from_proto(wanted.expire_time, path="wallet_pass.expire_time")
+        if wanted.HasField("expire_time")
+        else None,
+        revision=reader.revision,
+        problems=tuple(FieldError(path=each.path, message=each.message) for each in problems),
+    )
+
+
+class _MaskReader:
+    """Collects the parts of a pass that a mask's paths name."""
+
+    def __init__(self, wanted: wallet_pass_pb2.Pass, values: Mapping[str, Value]) -> None:
+        self._wanted = wanted
+        self._values = values
+        self.holder_name: str | None = None
+        self.holder_phone: str | None = None
+        self.external_ids: Mapping[str, str] | None = None
+        self.all_values: Mapping[str, Value] | None = None
+        self.some_values: dict[str, Value | None] = {}
+        self.sets_expire_time = False
+        self.revision: int | None = None
+
+    def read(self, path: str) -> None:
+        """Takes what one path names."""
+        holder = self._wanted.holder
+        match path.split("."):
+            case ["holder"]:
+                for part in ("name", "phone", "external_ids"):
+                    self.read(f"holder.{part}")
+            case ["holder", "name"]:
+                self.holder_name = holder.name
+            case ["holder", "phone"]:
+                self.holder_phone = holder.phone
+            case ["holder", "external_ids"]:
+                self.external_ids = dict(holder.external_ids)
+            case ["values"]:
+                self.all_values = self._values
+            case ["values", slot]:
+                self.some_values[slot] = self._values.get(slot)
+            case ["expire_time"]:
+                self.sets_expire_time = True
+            case ["revision"]:
+                self.revision = self._wanted.revision
+            case _:
+                raise invalid_field(
+                    "update_mask",
+                    f'"{path:.100}" cannot be updated; holder.name, holder.phone,'
+                    " holder.external_ids, values, values.<slot>, expire_time and revision can",
+                )

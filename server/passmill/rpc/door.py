@@ -1,0 +1,265 @@
+"""The door every call comes through: count it, find out who calls, check right, rules and deadline,
+call the servicer, give errors their status, write one line to the log.
+
+One wrapper round the servicer's methods, not a chain of grpc interceptors, so that another door
+(Connect for browsers) can stand before the same servicers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
+
+import grpc
+import structlog
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from grpc_status import rpc_status
+
+from passmill.domain.callers import Caller, Scope
+from passmill.domain.keyring import Keyring
+from passmill.errors import AppError, Reason
+from passmill.rpc.status import RequestValidator, code_of, to_status
+from passmill.telemetry.metrics import Metrics
+from passmill.usecases.mutation import Answer, Mutation
+
+REPLAYED_METADATA = "passmill-replayed"
+_READ_SECONDS = 30.0  # for a read that came without a deadline
+
+Result: TypeAlias = Message | Answer
+
+
+class Authenticator(Protocol):
+    """Finds out who calls."""
+
+    async def authenticate(self, credential: str | None, *, deadline: float) -> Caller:
+        """The caller behind an `authorization` header; AppError UNAUTHENTICATED otherwise."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodRule:
+    """What a method demands. `scope` None: any credential of this door. `mutates`: request id and
+    deadline needed."""
+
+    scope: Scope | None
+    mutates: bool = False
+    operator_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call past the door."""
+
+    caller: Caller
+    method: str
+    fingerprint: bytes
+
+    def mutation(
+        self,
+        request: Any,
+        encode: Callable[[Any], Message],
+        *,
+        holds_secret: bool = False,
+    ) -> Mutation[Any]:
+        """This call as the change its caller identified; `encode` turns the result into the
+        response message."""
+        return Mutation(
+            caller=self.caller,
+            method=self.method,
+            request_id=UUID(request.meta.request_id),
+            fingerprint=self.fingerprint,
+            validate_only=request.meta.validate_only,
+            encode=lambda result: encode(result).SerializeToString(),
+            holds_secret=holds_secret,
+        )
+
+
+Handler: TypeAlias = Callable[[Any, Call], Awaitable[Result]]
+
+
+class Door:
+    """Wraps servicers into grpc handlers. One a listening port."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        keyring: Keyring,
+        metrics: Metrics,
+        validator: RequestValidator,
+        max_calls: int,
+    ) -> None:
+        """`max_calls`: how many may be in flight in this process before more are sent away to come
+        again."""
+        self._authenticator = authenticator
+        self._keyring = keyring
+        self._metrics = metrics
+        self._validator = validator
+        self._max_calls = max_calls
+        self._in_flight = 0
+        self._log = structlog.get_logger("passmill.rpc")
+
+    def handlers(
+        self, service: ServiceDescriptor, servicer: object, rules: Mapping[str, MethodRule]
+    ) -> grpc.GenericRpcHandler:
+        """The grpc handler of a service. ValueError when a method has no rule or the servicer lacks
+        it: a method nobody thought about is never open."""
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for method in service.methods:
+            rule = rules.get(method.name)
+            handler = getattr(servicer, snake_case(method.name), None)
+            if rule is None or handler is None:
+                raise ValueError(f"{method.full_name} has no rule or no implementation.")
+            methods[method.name] = grpc.unary_unary_rpc_method_handler(
+                self._wrap(method, handler, rule),
+                request_deserializer=None,
+                response_serializer=None,
+            )
+        unknown = set(rules) - {method.name for method in service.methods}
+        if unknown:
+            raise ValueError(f"{service.full_name} has no method {sorted(unknown)}.")
+        return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+    def _wrap(
+        self, method: MethodDescriptor, handler: Handler, rule: MethodRule
+    ) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]:
+        name = f"{method.containing_service.name}/{method.name}"
+        request_class = message_factory.GetMessageClass(method.input_type)
+        rpc = self._metrics.rpc(name)
+
+        async def enter(content: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            started = asyncio.get_running_loop().time()
+            rpc.started()
+            self._in_flight += 1
+            key_id = ""
+            code = grpc.StatusCode.OK
+            try:
+                deadline = self._admit(started, context.time_remaining(), rule)
+                async with asyncio.timeout_at(deadline):
+                    caller = await self._caller(context, rule, deadline)
+                    key_id = caller.key_id
+                    call = Call(
+                        caller=caller,
+                        method=name,
+                        fingerprint=self._keyring.request_fingerprint(content)
+                        if rule.mutates
+                        else b"",
+                    )
+                    result = await handler(self._decode(request_class, content), call)
+                return self._encode(result, context)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the caller gets a status
+                refusal = self._refusal(error, name)
+                code = code_of(refusal)
+                self._metrics.refused(refusal.reason.value)
+                status = rpc_status.to_status(to_status(refusal))
+            finally:
+                self._in_flight -= 1
+                seconds = asyncio.get_running_loop().time() - started
+                rpc.handled(code.name, seconds)
+                self._log.info(
+                    "rpc.handled",
+                    method=name,
+                    code=code.name,
+                    key_id=key_id,
+                    milliseconds=round(seconds * 1000, 2),
+                )
+            await context.abort_with_status(status)
+            raise AssertionError  # abort_with_status raised
+
+        return enter
+
+    def _admit(self, started: float, remaining: float | None, rule: MethodRule) -> float:
+        if self._in_flight > self._max_calls:
+            raise AppError(
+                reason=Reason.RATE_LIMITED,
+                message="Too many calls at once. Retry with the same request_id.",
+                retry_after=timedelta(milliseconds=200),
+            )
+        if remaining is None:
+            if rule.mutates:
+                raise AppError(
+                    reason=Reason.DEADLINE_REQUIRED,
+                    message="A call that changes something needs a deadline: set a timeout.",
+                )
+            remaining = _READ_SECONDS
+        return started + remaining
+
+    async def _caller(
+        self,
+        context: grpc.aio.ServicerContext[bytes, bytes],
+        rule: MethodRule,
+        deadline: float,
+    ) -> Caller:
+        credential = _credential(tuple(context.invocation_metadata() or ()))
+        caller = await self._authenticator.authenticate(credential, deadline=deadline)
+        if rule.operator_only and not caller.is_operator:
+            raise AppError(
+                reason=Reason.SCOPE_MISSING,
+                message="Only an operator may call this.",
+                metadata={"scope": "operator"},
+            )
+        if rule.scope is not None and rule.scope not in caller.scopes:
+            raise AppError(
+                reason=Reason.SCOPE_MISSING,
+                message=f"The API key lacks the scope {rule.scope.value}.",
+                metadata={"scope": rule.scope.value},
+            )
+        return caller
+
+    def _decode(self, request_class: type[Message], content: bytes) -> Message:
+        try:
+            request = request_class.FromString(content)
+        except DecodeError:
+            raise AppError(
+                reason=Reason.INVALID_FIELD, message="The request is not the message it should be."
+            ) from None
+        self._validator.check(request)
+        return request
+
+    def _encode(self, result: Result, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        if isinstance(result, Answer):
+            if result.is_replayed:
+                self._metrics.replayed()
+                context.set_trailing_metadata(((REPLAYED_METADATA, "true"),))
+            return result.content
+        return result.SerializeToString()
+
+    def _refusal(self, error: Exception, method: str) -> AppError:
+        if isinstance(error, AppError):
+            if error.reason is Reason.INTERNAL:
+                self._log.error("rpc.failed", method=method, exc_info=error)
+            return error
+        if isinstance(error, TimeoutError):
+            return AppError(
+                reason=Reason.DEADLINE_EXCEEDED,
+                message="The deadline passed. Retry with the same request_id.",
+            )
+        incident = secrets.token_hex(8)
+        self._log.error("rpc.failed", method=method, incident=incident, exc_info=error)
+        return AppError(
+            reason=Reason.INTERNAL,
+            message=f"An error inside the service; its operator finds it as incident {incident}.",
+            metadata={"incident": incident},
+        )
+
+
+def _credential(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
+    for name, value in metadata:
+        if name == "authorization" and isinstance(value, str):
+            return value
+    return None
+
+
+def snake_case(name: str) -> str:
+    """`BatchIssuePasses` as `batch_issue_passes`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,0 +1,118 @@
+"""One listening grpc.aio server: options, TLS, health, and an end that loses no call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import grpc
+from grpc_channelz.v1.channelz import add_channelz_servicer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from passmill.settings import Door, Limits
+
+# Health checks notice the end this much before calls are refused.
+_NOTICE_SECONDS: Final = 0.25
+
+
+def server_options(limits: Limits) -> list[tuple[str, int]]:
+    """What every server of ours is set to (https://grpc.github.io/grpc/core/group__grpc__arg__keys.html).
+
+    Connections live five minutes, so that calls spread over new processes; pings more often than
+    every ten seconds are punished; several processes listen on one port.
+    """
+    return [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_connection_age_ms", 300_000),
+        ("grpc.max_connection_age_grace_ms", 30_000),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+def credentials(door: Door) -> grpc.ServerCredentials | None:
+    """TLS as the door's settings say, None for plain text."""
+    if door.tls_certificate_file is None or door.tls_key_file is None:
+        return None
+    pair = (door.tls_key_file.read_bytes(), door.tls_certificate_file.read_bytes())
+    client_ca = None if door.client_ca_file is None else door.client_ca_file.read_bytes()
+    return grpc.ssl_server_credentials(
+        [pair], root_certificates=client_ca, require_client_auth=client_ca is not None
+    )
+
+
+class ServingState:
+    """What health checks are told, of every service of one server."""
+
+    __slots__ = ("_health", "_is_ending", "_services")
+
+    def __init__(self, *, health: HealthServicer, services: Sequence[str]) -> None:
+        self._health = health
+        self._services = ("", *services)
+        self._is_ending = False
+
+    async def set(self, is_ready: bool) -> None:
+        """Tells whether calls are welcome; once the end was announced it stays at no."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if is_ready and not self._is_ending
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for service in self._services:
+            await self._health.set(service, status)
+
+    async def end(self) -> None:
+        """Announces the end."""
+        self._is_ending = True
+        await self.set(False)
+
+
+@asynccontextmanager
+async def open_server(
+    *,
+    address: str,
+    tls: grpc.ServerCredentials | None,
+    limits: Limits,
+    handlers: Iterable[grpc.GenericRpcHandler],
+    services: Sequence[str],
+    is_for_operators: bool,
+) -> AsyncIterator[ServingState]:
+    """Serves `handlers` on `address` (host:port) until the block ends, then drains.
+
+    `services`: their full names, for health and reflection. `is_for_operators`: with reflection and
+    channelz. OSError when the port cannot be had.
+    """
+    server = grpc.aio.server(options=server_options(limits))
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    server.add_generic_rpc_handlers(tuple(handlers))
+    if is_for_operators:
+        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), server)
+        add_channelz_servicer(server)
+    try:
+        port = (
+            server.add_insecure_port(address)
+            if tls is None
+            else server.add_secure_port(address, tls)
+        )
+    except RuntimeError as error:
+        raise OSError(f"{address} cannot be listened on: {error}") from error
+    if not port:
+        raise OSError(f"{address} cannot be listened on.")
+    state = ServingState(health=health, services=services)
+    await server.start()
+    try:
+        yield state
+    finally:
+        await state.end()
+        await asyncio.sleep(_NOTICE_SECONDS)
+        await server.stop(limits.drain_seconds)

@@ -1,0 +1,224 @@
+"""The one settings tree: read once at start from PASSMILL_* variables, then handed out by section.
+
+A section's field is `PASSMILL_<SECTION>__<FIELD>` (`PASSMILL_API__PORT`). Every secret may be given
+by file instead, with `_FILE` behind its name (`PASSMILL_MASTER_KEY_FILE=/run/secrets/master_key`).
+An unknown variable, a value out of range or a secret given twice stops the start.
+"""
+
+import base64
+import binascii
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "PASSMILL_"
+# Read by the launcher of the embedded servers, which works without settings.
+LAUNCHER_VARIABLES = frozenset({"PASSMILL_PG_BIN", "PASSMILL_VALKEY_BIN"})
+MASTER_KEY_BYTES = 32
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class UnknownSetting(ValueError):
+    """A PASSMILL_ variable that means nothing here, most often a misspelt one."""
+
+
+def _decode_master_key(text: SecretStr) -> bytes:
+    try:
+        key = base64.b64decode(text.get_secret_value(), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != MASTER_KEY_BYTES:
+        raise ValueError(f"master_key must be {MASTER_KEY_BYTES} bytes in Base64")
+    return key
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Section(BaseModel):
+    """Unknown names are refused, nothing changes after the start, and errors show no input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Door(Section):
+    """One address calls come in by. TLS with both files; client certificates are demanded when
+    `client_ca_file` is given."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    client_ca_file: Path | None = None
+    # Beyond this machine keys travel only encrypted, unless a proxy beside us does that.
+    allow_plaintext: bool = False
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether calls are encrypted."""
+        return self.tls_certificate_file is not None
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file go together")
+        if self.client_ca_file is not None and not self.has_tls:
+            raise ValueError("client_ca_file needs tls_certificate_file and tls_key_file")
+        if not self.has_tls and not self.allow_plaintext and not _is_loopback(self.host):
+            raise ValueError(
+                f"{self.host} is reached from other machines: give tls_certificate_file and "
+                "tls_key_file, or allow_plaintext=true behind a proxy that encrypts"
+            )
+        return self
+
+
+class ApiDoor(Door):
+    """Where services and jobs call."""
+
+    port: Port = 50051
+
+
+class AdminDoor(Door):
+    """Where operators call: tenants, keys, identities, reflection, channelz."""
+
+    port: Port = 50052
+
+
+class Exposition(Section):
+    """Where /metrics, /healthz and /readyz are served, in plain HTTP. `directory`: files that the
+    processes share; one of its own is made when None."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9464
+    directory: Path | None = None
+
+
+class DatabasePool(Section):
+    """PostgreSQL connections of one process."""
+
+    min_connections: Annotated[int, Field(ge=0, le=1000)] = 2
+    max_connections: Annotated[int, Field(ge=1, le=1000)] = 16
+    connect_seconds: Seconds = 10.0
+    # The longest a statement may take when the caller's deadline is later or absent.
+    statement_seconds: Seconds = 30.0
+    # Off for throw-away servers alone: an answer could be given and its change lost.
+    require_durable: bool = True
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.min_connections > self.max_connections:
+            raise ValueError("min_connections is more than max_connections")
+        return self
+
+
+class Limits(Section):
+    """What one process takes on."""
+
+    max_calls: Annotated[int, Field(ge=1)] = 1000
+    max_message_bytes: Annotated[int, Field(ge=1 << 20, le=64 << 20)] = 8 << 20
+    max_streams_per_connection: Annotated[int, Field(ge=1)] = 256
+    signing_threads: Annotated[int, Field(ge=1, le=256)] | None = None  # one a core when None
+    revision_cache_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20  # of their images
+    # Half a minute less than what orchestrators usually grant before they kill.
+    drain_seconds: Seconds = 25.0
+
+
+class Log(Section):
+    """`format`: JSON for machines, console for people."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+    audit_file: Path | None = None  # appended to; the log itself when None
+
+
+class Settings(BaseSettings):
+    """All settings. `database_url` connects as the role that owns nothing; `database_owner_url` is
+    for migrations alone and may be absent where none are run. `master_key`: 32 bytes in Base64
+    (`openssl rand -base64 32`), from which the keys that wrap and derive others come."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+    )
+
+    database_url: SecretStr
+    database_url_file: Path | None = None
+    database_owner_url: SecretStr | None = None
+    database_owner_url_file: Path | None = None
+    redis_url: SecretStr
+    redis_url_file: Path | None = None
+    master_key: SecretStr
+    master_key_file: Path | None = None
+    operator_key: SecretStr | None = None  # opens the admin door before any tenant has a key
+    operator_key_file: Path | None = None
+
+    # Where phones reach this service, https. Published revisions pin it; without it passes never
+    # update by themselves.
+    public_url: AnyHttpUrl | None = None
+    processes: Annotated[int, Field(ge=1, le=1024)] | None = None  # one a core when None
+    api: ApiDoor = ApiDoor()
+    admin: AdminDoor = AdminDoor()
+    metrics: Exposition = Exposition()
+    database: DatabasePool = DatabasePool()
+    limits: Limits = Limits()
+    log: Log = Log()
+
+    @property
+    def web_service_url(self) -> str | None:
+        """Apple's webServiceURL for passes; Wallet appends /v1/… to it and takes https alone."""
+        if self.public_url is None or self.public_url.scheme != "https":
+            return None
+        return str(self.public_url).rstrip("/")
+
+    @property
+    def master_key_bytes(self) -> bytes:
+        """The master key, 32 bytes."""
+        return _decode_master_key(self.master_key)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, given: dict[str, object]) -> dict[str, object]:
+        read = dict(given)
+        for name in cls.model_fields:
+            path = given.get(f"{name}_file")
+            if path is None or f"{name}_file" not in cls.model_fields:
+                continue
+            if given.get(name) is not None:
+                raise ValueError(f"{name} and {name}_file are both given")
+            try:
+                read[name] = Path(str(path)).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name}_file cannot be read: {type(error).__name__}") from None
+        return read
+
+    @model_validator(mode="after")
+    def _check_master_key(self) -> Self:
+        _decode_master_key(self.master_key)
+        return self
+
+
+def load_settings() -> Settings:
+    """The settings of this process' environment.
+
+    Raises UnknownSetting, or pydantic's ValidationError, which names fields and shows no value.
+    """
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | LAUNCHER_VARIABLES
+    for name in sorted(os.environ):
+        section = name.upper().split("__", 1)[0]
+        if name.upper().startswith(PREFIX) and section not in known:
+            raise UnknownSetting(f"{name} is no setting of Passmill")
+    return Settings()

@@ -1,0 +1,17 @@
+"""The native signer's types, for those who hold and pass on what they must not look into."""
+
+from passmill._signer import (
+    InvalidIdentity,
+    PreparedRevision,
+    SignerError,
+    SigningCertificate,
+    SigningIdentity,
+)
+
+__all__ = [
+    "InvalidIdentity",
+    "PreparedRevision",
+    "SignerError",
+    "SigningCertificate",
+    "SigningIdentity",
+]

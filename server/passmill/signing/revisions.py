@@ -1,0 +1,124 @@
+"""Template revisions made ready to render and sign, kept while there is room.
+
+A revision never changes, so what is kept is never stale: it goes only to make room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
+
+from passmill.domain.apple import CompiledTemplate, RevisionPins, compile_template, static_files
+from passmill.domain.ids import RevisionId, TenantId
+from passmill.domain.template_life import TemplateRevision
+from passmill.domain.templates import TemplateContent, ValueRules, compile_value_rules
+from passmill.signing.native import PreparedRevision
+
+DEFAULT_CAPACITY_BYTES: Final = 256 << 20
+# A revision without an image still has a compiled template and a frame.
+_OVERHEAD_BYTES: Final = 64 << 10
+
+# Gives a revision with its content, and the bytes of its assets by asset id.
+RevisionLoader: TypeAlias = Callable[
+    [TenantId, RevisionId], Awaitable[tuple[TemplateRevision, Mapping[str, bytes]]]
+]
+_Key: TypeAlias = tuple[TenantId, RevisionId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedRevision:
+    """A revision ready for use: `rules` checks values, `compiled` renders pass.json, `prepared`
+    holds the other files of the bundle."""
+
+    revision: TemplateRevision
+    content: TemplateContent
+    rules: ValueRules
+    compiled: CompiledTemplate
+    prepared: PreparedRevision
+
+
+def load_revision(revision: TemplateRevision, assets: Mapping[str, bytes]) -> LoadedRevision:
+    """Compiles and prepares a revision: milliseconds and more by the size of its images, so off the
+    loop.
+
+    `assets`: bytes by asset id. Raises TemplateNotRenderable and `_signer.InvalidBundle`, for
+    neither of which publishing leaves room.
+    """
+    if revision.content is None:
+        raise ValueError("A revision is loaded with its content.")
+    pins = RevisionPins(
+        pass_type_identifier=revision.pass_type_identifier,
+        team_identifier=revision.team_identifier,
+        web_service_url=revision.web_service_url,
+    )
+    return LoadedRevision(
+        revision=revision,
+        content=revision.content,
+        rules=compile_value_rules(revision.content),
+        compiled=compile_template(revision.content, pins),
+        prepared=PreparedRevision(static_files(revision.content, assets)),
+    )
+
+
+class RevisionCache:
+    """Loaded revisions of one process, the least recently used given up first.
+
+    Whoever asks for one that is being loaded waits for that load; when it fails or its asker goes
+    away, the next in line tries.
+    """
+
+    __slots__ = ("_capacity_bytes", "_entries", "_loader", "_loading", "_used_bytes")
+
+    def __init__(
+        self, *, loader: RevisionLoader, capacity_bytes: int = DEFAULT_CAPACITY_BYTES
+    ) -> None:
+        """`capacity_bytes`: how much content to keep; the one used last is kept however large it
+        is."""
+        self._loader = loader
+        self._capacity_bytes = capacity_bytes
+        self._entries: OrderedDict[_Key, LoadedRevision] = OrderedDict()
+        self._used_bytes = 0
+        # A lock lives as long as somebody holds it or waits for it.
+        self._loading: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def used_bytes(self) -> int:
+        """How much content is kept now."""
+        return self._used_bytes
+
+    async def load(self, tenant_id: TenantId, revision_id: RevisionId) -> LoadedRevision:
+        """The revision, from here or through the loader, whose errors pass through."""
+        key = (tenant_id, revision_id)
+        if (kept := self._find(key)) is not None:
+            return kept
+        lock = self._loading.get(key)
+        if lock is None:
+            lock = self._loading[key] = asyncio.Lock()
+        async with lock:
+            if (kept := self._find(key)) is not None:
+                return kept
+            revision, assets = await self._loader(tenant_id, revision_id)
+            loaded = await asyncio.to_thread(load_revision, revision, assets)
+            self._keep(key, loaded)
+            return loaded
+
+    def _find(self, key: _Key) -> LoadedRevision | None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def _keep(self, key: _Key, loaded: LoadedRevision) -> None:
+        self._entries[key] = loaded
+        self._used_bytes += _size_bytes(loaded)
+        while self._used_bytes > self._capacity_bytes and len(self._entries) > 1:
+            _, given_up = self._entries.popitem(last=False)
+            self._used_bytes -= _size_bytes(given_up)
+
+
+def _size_bytes(loaded: LoadedRevision) -> int:
+    return _OVERHEAD_BYTES + loaded.prepared.content_bytes

@@ -1,0 +1,115 @@
+"""Signing and assembling off the event loop, in a few threads: the signer lets go of the GIL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from passmill import _signer
+from passmill.telemetry.metrics import Metrics
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignRequest:
+    """One pass to sign: its rendered pass.json and the signing time (aware, whole seconds)."""
+
+    pass_json: bytes
+    signing_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """SHA-1 of the pass.json (20 bytes) and the signature over the manifest that holds it."""
+
+    digest: bytes
+    signature: bytes
+
+
+class BundleMismatch(Exception):
+    """The recipe's digest or signature is not of what was rendered: never to be served."""
+
+
+class Sealer:
+    """Signs and assembles. Each call runs in a thread of its own pool; a burst queues, the loop
+    stays free."""
+
+    __slots__ = ("_executor", "_metrics")
+
+    def __init__(self, *, executor: ThreadPoolExecutor, metrics: Metrics) -> None:
+        self._executor = executor
+        self._metrics = metrics
+
+    async def sign(
+        self,
+        prepared: _signer.PreparedRevision,
+        identity: _signer.SigningIdentity,
+        requests: Sequence[SignRequest],
+    ) -> list[Signed]:
+        """Signs passes of one revision with one identity, in their order.
+
+        Raises `_signer.SignerError` when the key cannot sign; nothing is returned unchecked: the
+        signer verifies each signature with the public key.
+        """
+        pass_jsons = [each.pass_json for each in requests]
+        signing_times = [int(each.signing_time.timestamp()) for each in requests]
+        with self._metrics.signing(len(requests)):
+            signed = await self._run(
+                lambda: _signer.sign_batch(
+                    prepared, pass_jsons, identity, signing_times, threads=_threads(len(requests))
+                )
+            )
+        return [Signed(digest=digest, signature=signature) for digest, signature in signed]
+
+    async def assemble(
+        self,
+        prepared: _signer.PreparedRevision,
+        certificate: _signer.SigningCertificate,
+        *,
+        pass_json: bytes,
+        signing_time: datetime,
+        signed: Signed,
+    ) -> bytes:
+        """The .pkpass of a stored recipe, without the private key. BundleMismatch when it does not
+        fit together."""
+        try:
+            return await self._run(
+                lambda: _signer.assemble(
+                    prepared,
+                    pass_json,
+                    certificate,
+                    signing_time=int(signing_time.timestamp()),
+                    digest=signed.digest,
+                    signature=signed.signature,
+                )
+            )
+        except _signer.DigestMismatch as error:
+            raise BundleMismatch from error
+
+    async def pack(self, bundles: Sequence[bytes]) -> bytes:
+        """Up to ten .pkpass files as one .pkpasses."""
+        return await self._run(lambda: _signer.pack_passes(bundles))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+@asynccontextmanager
+async def open_sealer(*, threads: int, metrics: Metrics) -> AsyncIterator[Sealer]:
+    """A sealer with its threads, which end with the block."""
+    executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="sealer")
+    try:
+        yield Sealer(executor=executor, metrics=metrics)
+    finally:
+        await asyncio.to_thread(executor.shutdown)
+
+
+def _threads(passes: int) -> int:
+    # A thread more pays from some milliseconds of work on, and a signature takes a quarter of one.
+    return 1 if passes < 32 else 2

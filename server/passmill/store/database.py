@@ -1,0 +1,212 @@
+"""The connection pool and the transaction, with tenant and deadline set in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from passmill.domain.callers import Caller
+from passmill.domain.ids import TenantId
+from passmill.errors import AppError, Reason
+
+if TYPE_CHECKING:
+    from asyncpg.pool import Pool, PoolConnectionProxy
+
+_RETRY_AFTER = timedelta(milliseconds=500)
+# Kept back from a call's deadline, to say in time that it passed.
+_MARGIN_SECONDS = 0.02
+# Errors after which the same request may well succeed.
+_CONNECTION_ERRORS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InterfaceError,
+    OSError,
+)
+
+
+class Transaction:
+    """One open transaction inside one tenant. Every statement ends by the caller's deadline."""
+
+    __slots__ = ("_connection", "_deadline", "tenant_id")
+
+    def __init__(
+        self, connection: PoolConnectionProxy, *, tenant_id: TenantId, deadline: float
+    ) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self.tenant_id = tenant_id
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows."""
+        rows: list[asyncpg.Record] = await self._connection.fetch(
+            sql, *arguments, timeout=_seconds_left(self._deadline)
+        )
+        return rows
+
+    async def fetch_one(self, sql: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row, or None."""
+        row: asyncpg.Record | None = await self._connection.fetchrow(
+            sql, *arguments, timeout=_seconds_left(self._deadline)
+        )
+        return row
+
+    async def fetch_value(self, sql: str, *arguments: object) -> Any:
+        """The first column of the first row, or None."""
+        return await self._connection.fetchval(
+            sql, *arguments, timeout=_seconds_left(self._deadline)
+        )
+
+    async def execute(self, sql: str, *arguments: object) -> int:
+        """Runs a statement; gives the number of rows it touched."""
+        status: str = await self._connection.execute(
+            sql, *arguments, timeout=_seconds_left(self._deadline)
+        )
+        count = status.rsplit(" ", 1)[-1]
+        return int(count) if count.isdigit() else 0
+
+
+class Database:
+    """The pool of one process.
+
+    Errors of the driver leave as `AppError`: UNAVAILABLE when the server is gone or busy,
+    DEADLINE_EXCEEDED when time ran out; its texts never do. Anything else it raises is a fault of
+    ours and passes through.
+    """
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(
+        self, caller: Caller, *, read_only: bool = False, presented_key: str = ""
+    ) -> AsyncIterator[Transaction]:
+        """A transaction inside the caller's tenant; commits when the block ends, rolls back when it
+        raises.
+
+        `presented_key`: the id of an API key that shall be visible whatever its tenant (for
+        authentication).
+        """
+        seconds = _seconds_left(caller.deadline)
+        with _translated_errors():
+            connection = await self._pool.acquire(timeout=seconds)
+            try:
+                begin = "BEGIN READ ONLY" if read_only else "BEGIN"
+                # One simple query: all parts are ours (an int, a flag, checked text), nothing is
+                # quoted from outside.
+                await connection.execute(
+                    f"{begin}; SET LOCAL passmill.tenant_id = '{int(caller.tenant_id)}';"
+                    f" SET LOCAL passmill.operator = '{'on' if caller.is_operator else 'off'}';"
+                    f" SET LOCAL passmill.key_id = '{_plain(presented_key)}';"
+                    f" SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}",
+                    timeout=seconds,
+                )
+                try:
+                    yield Transaction(
+                        connection, tenant_id=caller.tenant_id, deadline=caller.deadline
+                    )
+                except BaseException:
+                    if not connection.is_closed():
+                        # Shielded, so that a cancelled call does not leave a transaction open in
+                        # the pool. A rollback that fails is no news: the server forgets the work,
+                        # the pool the connection.
+                        with contextlib.suppress(*_CONNECTION_ERRORS, TimeoutError):
+                            await asyncio.shield(connection.execute("ROLLBACK", timeout=5))
+                    raise
+                await connection.execute("COMMIT", timeout=_seconds_left(caller.deadline))
+            finally:
+                await self._pool.release(connection, timeout=5)
+
+    async def ping(self) -> None:
+        """AppError UNAVAILABLE when the server does not answer within a second."""
+        with _translated_errors():
+            async with self._pool.acquire(timeout=1) as connection:
+                await connection.fetchval("SELECT 1", timeout=1)
+
+
+@asynccontextmanager
+async def open_database(
+    url: str, *, min_connections: int, max_connections: int
+) -> AsyncIterator[Database]:
+    """Connects a pool to `url` as the application's role, and closes it in the end."""
+    pool = await asyncpg.create_pool(
+        url,
+        min_size=min_connections,
+        max_size=max_connections,
+        command_timeout=30,
+        reset=_reset_connection,
+    )
+    try:
+        yield Database(pool)
+    finally:
+        # Calls in flight were drained before; what still hangs is cut.
+        try:
+            await asyncio.wait_for(pool.close(), timeout=5)
+        except TimeoutError:
+            pool.terminate()
+
+
+async def _reset_connection(connection: asyncpg.Connection) -> None:
+    # Settings are LOCAL and sessions hold nothing else: the default's four statements a release
+    # would be wasted.
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK", timeout=5)
+
+
+def _plain(key_id: str) -> str:
+    if not (key_id.isascii() and (key_id.isalnum() or not key_id)):
+        raise ValueError("An API key's id is letters and digits.")
+    return key_id
+
+
+def _seconds_left(deadline: float) -> float:
+    left = deadline - asyncio.get_running_loop().time() - _MARGIN_SECONDS
+    if left <= 0:
+        raise _deadline_passed()
+    return left
+
+
+def _deadline_passed() -> AppError:
+    return AppError(
+        reason=Reason.DEADLINE_EXCEEDED,
+        message="The deadline passed. Retry with the same request_id.",
+    )
+
+
+class _translated_errors:  # noqa: N801 - used as a function
+    """Gives the driver's errors our names; their texts stay inside."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
+            raise _deadline_passed() from error
+        if isinstance(error, _CONNECTION_ERRORS):
+            raise AppError(
+                reason=Reason.UNAVAILABLE,
+                message="The database does not answer just now. Retry with the same request_id.",
+                retry_after=_RETRY_AFTER,
+            ) from error
+
+
+def columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows turned into columns, for `unnest`; `width` columns even when there is no row."""
+    return (
+        [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+    )

@@ -1,0 +1,381 @@
+"""Passes: the recipe rows, their external ids and the intents to sign them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from passmill.domain.ids import (
+    PassId,
+    ProgramId,
+    RevisionId,
+    SigningIdentityId,
+    TemplateId,
+    TenantId,
+)
+from passmill.domain.passes import Holder, PassState, WalletPass
+from passmill.domain.reference_ids import ReferenceNumber
+from passmill.errors import not_found
+from passmill.store.answers import StoredAnswer
+from passmill.store.database import Transaction, columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPass:
+    """A pass with the names of what it was issued from."""
+
+    wallet_pass: WalletPass
+    program_id: ProgramId
+    template_id: TemplateId
+    revision_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassFilter:
+    """Which passes to list; every part that is not None narrows it."""
+
+    program_id: ProgramId | None = None
+    template_id: TemplateId | None = None
+    state: PassState | None = None
+    holder_phone: str | None = None
+    external_id: tuple[str, str] | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+
+
+_SELECT_LISTED = """
+SELECT p.pass_id, p.revision_id, p.signing_identity_id, p.reference_number, p.create_time,
+    p.signing_time, p.expire_time, p.version, p.token_generation, p.state, p.holder_name,
+    p.holder_phone, p.slot_values, p.void_reason, p.digest, p.signature,
+    (SELECT array_agg(ARRAY[e.system, e.external_id] ORDER BY e.system)
+        FROM pass_external_ids e
+        WHERE e.tenant_id = p.tenant_id AND e.pass_id = p.pass_id) AS external_ids,
+    t.program_id, t.template_id, r.number AS revision_number
+FROM passes p
+JOIN template_revisions r ON r.tenant_id = p.tenant_id AND r.revision_id = p.revision_id
+JOIN templates t ON t.tenant_id = r.tenant_id AND t.template_id = r.template_id
+WHERE p.tenant_id = $1
+"""
+
+# One statement a group: claims the request ids that are new, and inserts the passes of those alone.
+# unnest keeps the arrays' order, and callers sort by request id, so two groups never wait for each
+# other in a circle.
+_INSERT_GROUP = """
+WITH claimed AS (
+    INSERT INTO request_answers (tenant_id, request_id, method, fingerprint, answer, create_time)
+    SELECT $1, u.*, $6::timestamptz
+    FROM unnest($2::uuid[], $3::text[], $4::bytea[], $5::bytea[]) AS u
+    ON CONFLICT DO NOTHING
+    RETURNING request_id
+), issued AS (
+    INSERT INTO passes (
+        tenant_id, pass_id, revision_id, signing_identity_id, reference_number, update_tag,
+        create_time, signing_time, expire_time, version, token_generation, state,
+        holder_name, holder_phone, slot_values, void_reason, digest)
+    SELECT
+        $1, u.pass_id, u.revision_id, u.signing_identity_id, u.reference_number,
+        pg_current_xact_id()::text::bigint, $6, u.signing_time, u.expire_time, 1, 0, 1,
+        u.holder_name, u.holder_phone, u.slot_values::jsonb, '', u.digest
+    FROM unnest($7::uuid[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[],
+            $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[],
+            $17::bytea[])
+        AS u(request_id, pass_id, revision_id, signing_identity_id, reference_number,
+            signing_time, expire_time, holder_name, holder_phone, slot_values,
+            digest)
+    JOIN claimed USING (request_id)
+    RETURNING pass_id
+), intended AS (
+    INSERT INTO signing_intents (tenant_id, pass_id, create_time)
+    SELECT $1, pass_id, $6 FROM issued
+), identified AS (
+    INSERT INTO pass_external_ids (tenant_id, system, external_id, pass_id)
+    SELECT $1, u.system, u.external_id, u.pass_id
+    FROM unnest($18::uuid[], $19::uuid[], $20::text[], $21::text[])
+        AS u(request_id, pass_id, system, external_id)
+    JOIN claimed USING (request_id)
+), told AS (
+    INSERT INTO outbox (tenant_id, event_id, kind, pass_ids, detail, create_time)
+    SELECT $1, u.event_id, 'pass.issued', i.pass_ids, '{}', $6
+    FROM unnest($2::uuid[], $22::uuid[]) AS u(request_id, event_id)
+    JOIN claimed USING (request_id)
+    JOIN (
+        SELECT request_id, array_agg(pass_id) AS pass_ids
+        FROM unnest($7::uuid[], $8::uuid[]) AS i(request_id, pass_id) GROUP BY request_id
+    ) AS i USING (request_id)
+)
+SELECT request_id FROM claimed
+"""
+
+
+async def insert_issued(
+    tx: Transaction,
+    *,
+    requests: Sequence[StoredAnswer],
+    passes: Sequence[tuple[UUID, WalletPass]],
+    event_ids: Sequence[UUID],
+    now: datetime,
+) -> set[UUID]:
+    """Issues a group of passes: answers, rows, intents to sign, external ids and events at once.
+
+    `requests`: the group's requests with their answers, sorted by request id. `passes`: (request
+    id, pass). `event_ids`: one a request. Gives the request ids that were new; of the others
+    nothing was inserted.
+    """
+    answers = columns(
+        [(each.request_id, each.method, each.fingerprint, each.answer) for each in requests], 4
+    )
+    rows = columns(
+        [
+            (
+                request_id,
+                wallet_pass.pass_id,
+                wallet_pass.revision_id,
+                wallet_pass.signing_identity_id,
+                wallet_pass.reference_number,
+                wallet_pass.signing_time,
+                wallet_pass.expire_time,
+                wallet_pass.holder.name,
+                wallet_pass.holder.phone,
+                wallet_pass.slot_values,
+                wallet_pass.digest,
+            )
+            for request_id, wallet_pass in passes
+        ],
+        11,
+    )
+    external_ids = columns(
+        [
+            (request_id, wallet_pass.pass_id, system, external_id)
+            for request_id, wallet_pass in passes
+            for system, external_id in wallet_pass.holder.external_ids.items()
+        ],
+        4,
+    )
+    claimed = await tx.fetch(
+        _INSERT_GROUP, tx.tenant_id, *answers, now, *rows, *external_ids, event_ids
+    )
+    return {row["request_id"] for row in claimed}
+
+
+async def store_signatures(tx: Transaction, signed: Sequence[tuple[PassId, int, bytes]]) -> int:
+    """Keeps signatures (pass, version signed, signature) and ends their intents.
+
+    A version that is no longer the current one is left alone: its successor has an intent of its
+    own. Gives how many were kept.
+    """
+    pass_ids, versions, signatures = columns(sorted(signed), 3)
+    return await tx.execute(
+        """
+        WITH kept AS (
+            UPDATE passes p SET signature = u.signature
+            FROM unnest($2::uuid[], $3::int[], $4::bytea[]) AS u(pass_id, version, signature)
+            WHERE p.tenant_id = $1 AND p.pass_id = u.pass_id AND p.version = u.version
+            RETURNING p.pass_id
+        )
+        DELETE FROM signing_intents i USING kept
+        WHERE i.tenant_id = $1 AND i.pass_id = kept.pass_id
+        """,
+        tx.tenant_id,
+        pass_ids,
+        versions,
+        signatures,
+    )
+
+
+async def update_content(tx: Transaction, wallet_pass: WalletPass) -> None:
+    """Writes a pass's new content, unsigned, with an intent to sign it. Its lock is held."""
+    await update_record(tx, wallet_pass)
+    await tx.execute(
+        """
+        WITH changed AS (
+            UPDATE passes SET revision_id = $3, signing_identity_id = $4, signing_time = $5,
+                digest = $6, signature = NULL, update_tag = pg_current_xact_id()::text::bigint
+            WHERE tenant_id = $1 AND pass_id = $2
+            RETURNING pass_id
+        )
+        INSERT INTO signing_intents (tenant_id, pass_id, create_time)
+        SELECT $1, pass_id, $7 FROM changed
+        ON CONFLICT DO NOTHING
+        """,
+        tx.tenant_id,
+        wallet_pass.pass_id,
+        wallet_pass.revision_id,
+        wallet_pass.signing_identity_id,
+        wallet_pass.signing_time,
+        wallet_pass.digest,
+        wallet_pass.signing_time,
+    )
+
+
+async def update_record(tx: Transaction, wallet_pass: WalletPass) -> None:
+    """Writes what is said of a pass, but not what is signed. The caller holds its lock."""
+    await tx.execute(
+        """
+        UPDATE passes SET expire_time = $3, version = $4, state = $5, holder_name = $6,
+            holder_phone = $7, slot_values = $8::jsonb, void_reason = $9
+        WHERE tenant_id = $1 AND pass_id = $2
+        """,
+        tx.tenant_id,
+        wallet_pass.pass_id,
+        wallet_pass.expire_time,
+        wallet_pass.version,
+        wallet_pass.state,
+        wallet_pass.holder.name,
+        wallet_pass.holder.phone,
+        wallet_pass.slot_values,
+        wallet_pass.void_reason,
+    )
+
+
+async def replace_external_ids(tx: Transaction, wallet_pass: WalletPass) -> None:
+    """Makes the pass's external ids the ones of its holder."""
+    await tx.execute(
+        "DELETE FROM pass_external_ids WHERE tenant_id = $1 AND pass_id = $2",
+        tx.tenant_id,
+        wallet_pass.pass_id,
+    )
+    systems, external_ids = columns(list(wallet_pass.holder.external_ids.items()), 2)
+    await tx.execute(
+        """
+        INSERT INTO pass_external_ids (tenant_id, system, external_id, pass_id)
+        SELECT $1, u.system, u.external_id, $2
+        FROM unnest($3::text[], $4::text[]) AS u(system, external_id)
+        """,
+        tx.tenant_id,
+        wallet_pass.pass_id,
+        systems,
+        external_ids,
+    )
+
+
+async def find_pass_id(tx: Transaction, number: ReferenceNumber) -> PassId | None:
+    """The pass with this reference number."""
+    found = await tx.fetch_value(
+        "SELECT pass_id FROM passes WHERE tenant_id = $1 AND reference_number = $2",
+        tx.tenant_id,
+        number,
+    )
+    return None if found is None else PassId(_uuid(found))
+
+
+async def lock_pass(tx: Transaction, pass_id: PassId) -> ListedPass:
+    """A pass, locked until the transaction ends. AppError NOT_FOUND when there is none."""
+    row = await tx.fetch_one(
+        f"{_SELECT_LISTED} AND p.pass_id = $2 FOR UPDATE OF p", tx.tenant_id, pass_id
+    )
+    if row is None:
+        raise not_found("pass")
+    return _listed(row)
+
+
+async def get_passes(tx: Transaction, pass_ids: Sequence[PassId]) -> list[ListedPass]:
+    """These passes, in this order. AppError NOT_FOUND when one of them does not exist."""
+    rows = await tx.fetch(_SELECT_LISTED + "AND p.pass_id = ANY($2)", tx.tenant_id, pass_ids)
+    found = {row["pass_id"]: row for row in rows}
+    if any(pass_id not in found for pass_id in pass_ids):
+        raise not_found("pass")
+    return [_listed(found[pass_id]) for pass_id in pass_ids]
+
+
+async def list_passes(
+    tx: Transaction, wanted: PassFilter, *, after: PassId | None, at_most: int
+) -> list[ListedPass]:
+    """Up to `at_most` passes in the order of their ids, after the one given."""
+    external_system, external_id = wanted.external_id or (None, None)
+    rows = await tx.fetch(
+        _SELECT_LISTED  # noqa: S608 - two constants
+        + """
+        AND ($2::uuid IS NULL OR p.pass_id > $2)
+        AND ($3::uuid IS NULL OR t.program_id = $3)
+        AND ($4::uuid IS NULL OR t.template_id = $4)
+        AND ($5::smallint IS NULL OR p.state = $5)
+        AND ($6::text IS NULL OR p.holder_phone = $6)
+        AND ($7::timestamptz IS NULL OR p.create_time >= $7)
+        AND ($8::timestamptz IS NULL OR p.create_time < $8)
+        AND ($9::text IS NULL OR p.pass_id IN (
+            SELECT e.pass_id FROM pass_external_ids e
+            WHERE e.tenant_id = $1 AND e.system = $9 AND e.external_id = $10))
+        ORDER BY p.pass_id LIMIT $11
+        """,
+        tx.tenant_id,
+        after,
+        wanted.program_id,
+        wanted.template_id,
+        wanted.state,
+        wanted.holder_phone,
+        wanted.created_from,
+        wanted.created_before,
+        external_system,
+        external_id,
+        at_most,
+    )
+    return [_listed(row) for row in rows]
+
+
+async def list_intents(
+    tx: Transaction, *, older_than: datetime, at_most: int
+) -> list[tuple[TenantId, PassId]]:
+    """Passes of any tenant whose signature is outstanding since before `older_than`.
+
+    For an operator's transaction: others see their own tenant's alone.
+    """
+    rows = await tx.fetch(
+        """
+        SELECT tenant_id, pass_id FROM signing_intents
+        WHERE create_time < $1 ORDER BY create_time LIMIT $2
+        """,
+        older_than,
+        at_most,
+    )
+    return [(TenantId(row["tenant_id"]), PassId(_uuid(row["pass_id"]))) for row in rows]
+
+
+async def drop_intents(tx: Transaction, pass_ids: Sequence[PassId]) -> int:
+    """Ends the intents of passes that are signed already."""
+    return await tx.execute(
+        """
+        DELETE FROM signing_intents i USING passes p
+        WHERE i.tenant_id = $1 AND i.pass_id = ANY($2)
+            AND p.tenant_id = i.tenant_id AND p.pass_id = i.pass_id AND p.signature IS NOT NULL
+        """,
+        tx.tenant_id,
+        pass_ids,
+    )
+
+
+def _uuid(value: UUID) -> UUID:
+    # asyncpg's own UUID type is a subclass; the plain one compares and prints alike.
+    return UUID(int=value.int)
+
+
+def _listed(row: asyncpg.Record) -> ListedPass:
+    return ListedPass(
+        wallet_pass=WalletPass(
+            pass_id=PassId(_uuid(row["pass_id"])),
+            revision_id=RevisionId(row["revision_id"]),
+            signing_identity_id=SigningIdentityId(row["signing_identity_id"]),
+            reference_number=ReferenceNumber(row["reference_number"]),
+            create_time=row["create_time"],
+            signing_time=row["signing_time"],
+            expire_time=row["expire_time"],
+            version=row["version"],
+            token_generation=row["token_generation"],
+            state=PassState(row["state"]),
+            holder=Holder(
+                name=row["holder_name"],
+                phone=row["holder_phone"],
+                external_ids=dict(row["external_ids"] or ()),
+            ),
+            slot_values=row["slot_values"],
+            void_reason=row["void_reason"],
+            digest=row["digest"],
+            signature=row["signature"],
+        ),
+        program_id=ProgramId(_uuid(row["program_id"])),
+        template_id=TemplateId(_uuid(row["template_id"])),
+        revision_number=row["revision_number"],
+    )

@@ -1,0 +1,167 @@
+"""The parent of the API processes: one a core on one port, restarted when they die, drained in the
+end. It never imports grpc: a process is started anew, not forked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from passmill.settings import Door, Exposition
+from passmill.telemetry.exposition import MetricsServer, MetricsView
+from passmill.telemetry.metrics_directory import prepare_metrics_directory
+
+_EX_CONFIG: Final = 78  # api_process: starting again is no use
+_RESTART_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.1
+_START_SECONDS: Final = 60.0
+# After the drain a process closes its pool and its threads.
+_END_SECONDS: Final = 10.0
+
+
+class ProcessFailed(Exception):
+    """An API process ended at its start, or none became ready in time; its log says why."""
+
+
+class Supervisor:
+    """Context manager: starts the processes, waits until all are ready, stops them in the end.
+
+    `processes`: None for one a core. `environment`: the PASSMILL_* variables each of them reads;
+    what is given here beside them must say the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: Door,
+        admin: Door,
+        exposition: Exposition,
+        processes: int | None,
+        drain_seconds: float,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._api = api
+        self._admin = admin
+        self._exposition = exposition
+        self._drain_seconds = drain_seconds
+        self._environment = dict(environment)
+        self._count = processes or os.cpu_count() or 1
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._stack = ExitStack()
+        self._log = structlog.get_logger("passmill.supervisor")
+        self.api_port = 0
+        self.admin_port = 0
+        self.metrics_port = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._view = MetricsView(directory=self._prepare_metrics(stack))
+            self.api_port = _reserve_port(stack, self._api)
+            self.admin_port = _reserve_port(stack, self._admin)
+            self.metrics_port = stack.enter_context(
+                MetricsServer(
+                    view=self._view,
+                    host=self._exposition.host,
+                    port=self._exposition.port,
+                    processes=self._count,
+                )
+            ).port
+            stack.callback(self._stop)
+            for index in range(self._count):
+                self._processes.append(self._start(index))
+            self._wait_until_ready()
+            self._stack = stack.pop_all()
+        self._log.info("supervisor.ready", processes=self._count, port=self.api_port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, stop: threading.Event) -> None:
+        """Watches over the processes until `stop` is set; one that dies is started again.
+
+        Raises ProcessFailed when one ends because it must not run here.
+        """
+        while not stop.wait(_POLL_SECONDS):
+            for index, process in enumerate(self._processes):
+                code = process.poll()
+                if code is None:
+                    continue
+                self._view.forget_process(process.pid)
+                if code == _EX_CONFIG:
+                    raise ProcessFailed("An API process refuses to run here; its log says why.")
+                self._log.error("supervisor.process_died", pid=process.pid, exit_code=code)
+                if stop.wait(_RESTART_SECONDS):
+                    return
+                self._processes[index] = self._start(index)
+
+    def _prepare_metrics(self, stack: ExitStack) -> Path:
+        directory = self._exposition.directory
+        if directory is None:
+            directory = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="passmill-metrics-"))
+            )
+        prepare_metrics_directory(directory)
+        return directory
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        command = [
+            sys.executable,
+            "-m",
+            "passmill.api_process",
+            "--api-port",
+            str(self.api_port),
+        ]
+        if index == 0:
+            command += ["--admin-port", str(self.admin_port)]
+        environment = {**os.environ, **self._environment}
+        return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+
+    def _wait_until_ready(self) -> None:
+        end = time.monotonic() + _START_SECONDS
+        while self._view.ready_processes() < self._count:
+            if any(process.poll() is not None for process in self._processes):
+                raise ProcessFailed("An API process ended at its start; its log says why.")
+            if time.monotonic() > end:
+                raise ProcessFailed(f"Not ready after {_START_SECONDS:.0f} s; the log says why.")
+            time.sleep(_POLL_SECONDS)
+
+    def _stop(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + self._drain_seconds + _END_SECONDS
+        for process in self._processes:
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._log.error("supervisor.process_killed", pid=process.pid)
+                process.kill()
+                process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+
+def _reserve_port(stack: ExitStack, door: Door) -> int:
+    """Holds the door's port (a free one for 0) for our processes. OSError when it is taken.
+
+    A socket that is bound and does not listen gets no connections; those of the processes, bound
+    beside it by SO_REUSEPORT, do.
+    """
+    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
+    holder = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind((door.host, door.port))
+    port: int = holder.getsockname()[1]
+    return port

@@ -1,0 +1,1 @@
+"""What operators see: logs without secrets, metrics over all processes, health and readiness."""

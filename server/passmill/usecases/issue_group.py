@@ -1,0 +1,207 @@
+"""Concurrent issues of one tenant ride together: one transaction, one batch of signatures, one
+transaction more.
+
+Nobody waits for a group to fill. While a group is on its way, those who come later form the next
+one; a lone request goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+
+from passmill.domain.callers import Caller, internal_caller
+from passmill.domain.clock import Clock
+from passmill.domain.ids import PassId, TenantId, new_uuid
+from passmill.domain.passes import WalletPass
+from passmill.errors import AppError
+from passmill.signing.native import SignerError, SigningIdentity
+from passmill.signing.revisions import LoadedRevision
+from passmill.signing.sealer import Sealer, SignRequest
+from passmill.store import passes
+from passmill.store.answers import StoredAnswer
+from passmill.store.database import Database
+from passmill.telemetry.metrics import Metrics
+
+_MAX_PASSES = 512  # in one group, so that nobody waits long behind a batch
+_MAX_FLUSHES = 3  # groups of one tenant under way at once in this process
+_FLUSH_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedPass:
+    """A pass to issue, with the pass.json its digest is of."""
+
+    wallet_pass: WalletPass
+    pass_json: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedIssue:
+    """One request, ready to be written: its answer and its passes, of one revision and one signing
+    identity."""
+
+    answer: StoredAnswer
+    rendered: Sequence[RenderedPass]
+    loaded: LoadedRevision
+    identity: SigningIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    issue: PreparedIssue
+    is_new: asyncio.Future[bool]
+
+
+@dataclass(slots=True)
+class _Lane:
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    flushes: int = 0
+
+
+class IssueGroups:
+    """Writes and signs issues in groups, one lane a tenant. Its tasks belong to the task group
+    given."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sealer: Sealer,
+        clock: Clock,
+        metrics: Metrics,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._tasks = tasks
+        self._lanes: dict[TenantId, _Lane] = {}
+        self._log = structlog.get_logger("passmill.issue")
+
+    async def submit(self, caller: Caller, issue: PreparedIssue) -> bool:
+        """Issues the passes: True when they are committed and signed (or the signature is left to
+        the sweeper, should the signer fail), False when the request id was used before and nothing
+        was written.
+
+        A caller that gives up does not stop its group: what is committed stays, a retry finds the
+        answer.
+        """
+        lane = self._lanes.setdefault(caller.tenant_id, _Lane())
+        is_new: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        lane.waiting.append(_Waiting(issue=issue, is_new=is_new))
+        if lane.flushes < _MAX_FLUSHES:
+            lane.flushes += 1
+            self._tasks.create_task(self._flush_lane(caller.tenant_id, lane))
+        return await is_new
+
+    async def _flush_lane(self, tenant_id: TenantId, lane: _Lane) -> None:
+        try:
+            while lane.waiting:
+                group = _take_group(lane.waiting)
+                await self._flush(tenant_id, group)
+        finally:
+            lane.flushes -= 1
+            if not lane.flushes and not lane.waiting:
+                self._lanes.pop(tenant_id, None)
+
+    async def _flush(self, tenant_id: TenantId, group: list[_Waiting]) -> None:
+        try:
+            new = await self._write(tenant_id, [each.issue for each in group])
+        except asyncio.CancelledError:
+            for each in group:
+                each.is_new.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            if len(group) > 1 and not isinstance(error, AppError):
+                # One request's fault must not be its neighbours': each alone.
+                for each in group:
+                    await self._flush(tenant_id, [each])
+                return
+            for each in group:
+                if not each.is_new.done():
+                    each.is_new.set_exception(error)
+            return
+        for each in group:
+            if not each.is_new.done():
+                each.is_new.set_result(each.issue.answer.request_id in new)
+
+    async def _write(self, tenant_id: TenantId, issues: list[PreparedIssue]) -> set[UUID]:
+        issues = sorted(issues, key=lambda issue: issue.answer.request_id)
+        caller = self._caller(tenant_id)
+        async with self._database.transaction(caller) as tx:
+            new = await passes.insert_issued(
+                tx,
+                requests=[issue.answer for issue in issues],
+                passes=[
+                    (issue.answer.request_id, each.wallet_pass)
+                    for issue in issues
+                    for each in issue.rendered
+                ],
+                event_ids=[new_uuid() for _ in issues],
+                now=self._clock.now(),
+            )
+        written = [issue for issue in issues if issue.answer.request_id in new and issue.rendered]
+        self._metrics.issued(sum(len(issue.rendered) for issue in written))
+        await self._sign(tenant_id, written)
+        return set(new)
+
+    async def _sign(self, tenant_id: TenantId, issues: list[PreparedIssue]) -> None:
+        # The passes are committed: from here on a failure is not the caller's. The sweeper finishes
+        # what is left.
+        try:
+            signed: list[tuple[PassId, int, bytes]] = []
+            for batch in _by_revision_and_identity(issues):
+                rendered = [each for issue in batch for each in issue.rendered]
+                results = await self._sealer.sign(
+                    batch[0].loaded.prepared,
+                    batch[0].identity,
+                    [
+                        SignRequest(
+                            pass_json=each.pass_json, signing_time=each.wallet_pass.signing_time
+                        )
+                        for each in rendered
+                    ],
+                )
+                signed += [
+                    (each.wallet_pass.pass_id, each.wallet_pass.version, result.signature)
+                    for each, result in zip(rendered, results, strict=True)
+                ]
+            if signed:
+                async with self._database.transaction(self._caller(tenant_id)) as tx:
+                    await passes.store_signatures(tx, signed)
+        except (AppError, SignerError) as error:
+            self._log.error("issue.signing_left_to_sweeper", exc_info=error)
+
+    def _caller(self, tenant_id: TenantId) -> Caller:
+        deadline = asyncio.get_running_loop().time() + _FLUSH_SECONDS
+        return internal_caller(tenant_id, deadline=deadline)
+
+
+def _take_group(waiting: deque[_Waiting]) -> list[_Waiting]:
+    """From the front: as many as fit, no request id twice (a twin must find its brother's answer
+    committed)."""
+    group: list[_Waiting] = []
+    request_ids: set[UUID] = set()
+    count = 0
+    while waiting:
+        issue = waiting[0].issue
+        count += len(issue.rendered)
+        if group and (count > _MAX_PASSES or issue.answer.request_id in request_ids):
+            break
+        request_ids.add(issue.answer.request_id)
+        group.append(waiting.popleft())
+    return group
+
+
+def _by_revision_and_identity(issues: list[PreparedIssue]) -> list[list[PreparedIssue]]:
+    batches: dict[tuple[int, int], list[PreparedIssue]] = {}
+    for issue in issues:
+        batches.setdefault((id(issue.loaded), id(issue.identity)), []).append(issue)
+    return list(batches.values())

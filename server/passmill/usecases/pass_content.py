@@ -1,0 +1,129 @@
+"""What a pass shows: drafts checked against their template, passes rendered to pass.json."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from passmill.domain.apple import PassData
+from passmill.domain.callers import Caller
+from passmill.domain.ids import PassId, SerialNumbers, TenantId
+from passmill.domain.keyring import Keyring
+from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
+from passmill.domain.reference_ids import format_reference_id
+from passmill.domain.values import Value, values_from_json, values_to_json
+from passmill.errors import AppError, FieldError, Reason
+from passmill.signing.revisions import LoadedRevision
+from passmill.usecases.tenant_numbers import TenantNumbers
+
+_WANTED_PHONE = 'must be a number with country code, such as "+12065550123"'
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_PHONE_PUNCTUATION = re.compile(r"[\s().\-/]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedDraft:
+    """A draft that fits its template: texts normalised, values without empty ones."""
+
+    holder: Holder
+    values: Mapping[str, Value]
+    slot_values: str
+
+
+def check_draft(loaded: LoadedRevision, draft: PassDraft, *, path: str) -> CheckedDraft:
+    """The draft as it will be issued. AppError INVALID_VALUES names every field that does not fit,
+    below `path`."""
+    phone = _PHONE_PUNCTUATION.sub("", draft.holder.phone)
+    checked = loaded.rules.check(draft.values, holder_name=draft.holder.name, holder_phone=phone)
+    problems = list(draft.problems)
+    problems += [FieldError(path=each.path, message=each.message) for each in checked.violations]
+    if phone and not _E164.fullmatch(phone):
+        problems.append(FieldError(path="holder.phone", message=_WANTED_PHONE))
+    if problems:
+        raise invalid_values(
+            [FieldError(path=f"{path}.{each.path}", message=each.message) for each in problems]
+        )
+    return CheckedDraft(
+        holder=Holder(
+            name=checked.holder_name,
+            phone=checked.holder_phone,
+            external_ids=draft.holder.external_ids,
+        ),
+        values=checked.values,
+        slot_values=values_to_json(checked.values),
+    )
+
+
+def invalid_values(fields: list[FieldError]) -> AppError:
+    """One refusal that names every field."""
+    more = f" ({len(fields) - 1} more)" if len(fields) > 1 else ""
+    return AppError(
+        reason=Reason.INVALID_VALUES,
+        message=f"{fields[0].path}: {fields[0].message}{more}",
+        fields=fields,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TenantContent:
+    """Renders the passes of one tenant."""
+
+    tenant_id: TenantId
+    serial_numbers: SerialNumbers
+    keyring: Keyring
+
+    def serial_number(self, pass_id: PassId) -> str:
+        """Apple's serial number of a pass."""
+        return self.serial_numbers.of(pass_id)
+
+    def render(
+        self,
+        loaded: LoadedRevision,
+        wallet_pass: WalletPass,
+        values: Mapping[str, Value] | None = None,
+    ) -> bytes:
+        """A pass's pass.json as it must be now. `values`: the pass's own, when already parsed."""
+        if values is None:
+            values = stored_values(loaded, wallet_pass)
+        return loaded.compiled.render(
+            PassData(
+                serial_number=self.serial_numbers.of(wallet_pass.pass_id),
+                authentication_token=self.keyring.authentication_token(
+                    self.tenant_id, wallet_pass.pass_id, wallet_pass.token_generation
+                ),
+                reference_id=format_reference_id(wallet_pass.reference_number),
+                holder_name=wallet_pass.holder.name,
+                holder_phone=wallet_pass.holder.phone,
+                values=values,
+                voided=wallet_pass.state is PassState.VOIDED,
+                expires_at=wallet_pass.expire_time,
+            )
+        )
+
+
+def stored_values(loaded: LoadedRevision, wallet_pass: WalletPass) -> Mapping[str, Value]:
+    """A pass's values as its revision's slots read them."""
+    return values_from_json(loaded.content.slots, wallet_pass.slot_values)
+
+
+def digest_of(pass_json: bytes) -> bytes:
+    """What the manifest says of pass.json: SHA-1, which Apple's format prescribes
+    (https://developer.apple.com/documentation/walletpasses/building-a-pass)."""
+    return hashlib.sha1(pass_json, usedforsecurity=False).digest()
+
+
+class PassContents:
+    """Gives each tenant its renderer."""
+
+    __slots__ = ("_keyring", "_numbers")
+
+    def __init__(self, *, numbers: TenantNumbers, keyring: Keyring) -> None:
+        self._numbers = numbers
+        self._keyring = keyring
+
+    async def of(self, caller: Caller) -> TenantContent:
+        """The renderer of the caller's tenant."""
+        serial_numbers = await self._numbers.serial_numbers(caller)
+        return TenantContent(caller.tenant_id, serial_numbers, self._keyring)

@@ -1,0 +1,153 @@
+"""Showing a pass without issuing it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from passmill.domain.apple import PassData
+from passmill.domain.callers import Caller
+from passmill.domain.clock import Clock
+from passmill.domain.ids import RevisionId, SigningIdentityId, TemplateId
+from passmill.domain.passes import PassDraft, next_signing_time
+from passmill.domain.programs import Program
+from passmill.domain.reference_ids import ReferenceNumber, format_reference_id
+from passmill.domain.template_life import Template, TemplateCodec, TemplateRevision
+from passmill.domain.templates import Finding, Severity, TemplateContent
+from passmill.domain.tenants import StoredIdentity
+from passmill.signing.identities import IdentityCache
+from passmill.signing.previews import seal_preview
+from passmill.signing.revisions import LoadedRevision, load_revision
+from passmill.store.assets import find_contents
+from passmill.store.database import Database, Transaction
+from passmill.store.programs import get_program
+from passmill.store.signing_identities import find_active_identity
+from passmill.store.templates import find_numbered_revision, get_template
+from passmill.usecases.lint_draft import lint_content
+from passmill.usecases.load_revision import not_published
+from passmill.usecases.pass_content import check_draft
+
+# Stands for the team while nobody has uploaded a certificate that would name it.
+_UNKNOWN_TEAM: Final = "0000000000"
+# Shown where an issued pass has its own: 0000-0000, plainly a sample.
+_SAMPLE_REFERENCE: Final = ReferenceNumber(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """`pass_json` is empty when the lint found errors, `bundle` also when nothing can sign it."""
+
+    pass_json: bytes
+    bundle: bytes
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is to be shown, as it was read."""
+
+    revision: TemplateRevision
+    identity_id: SigningIdentityId | None
+    findings: Sequence[Finding]
+    assets: Mapping[str, bytes]
+
+
+class PreviewPass:
+    """Renders and signs a pass that is recorded nowhere.
+
+    It names no web service, for no device could ask for its updates, and its serial number is
+    random, so that it never replaces a pass that was issued.
+    """
+
+    __slots__ = ("_clock", "_codec", "_database", "_identities")
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        codec: TemplateCodec,
+        identities: IdentityCache,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._codec = codec
+        self._identities = identities
+        self._clock = clock
+
+    async def __call__(
+        self, caller: Caller, *, template_id: TemplateId, number: int, draft: PassDraft
+    ) -> Preview:
+        """A pass of the template's revision `number`, 0 for its draft, as `draft` would fill it.
+
+        AppError NOT_FOUND, REVISION_NOT_PUBLISHED, INVALID_VALUES, SIGNING_IDENTITY_EXPIRED.
+        """
+        async with self._database.transaction(caller, read_only=True) as tx:
+            subject = await self._read(tx, template_id, number)
+        if any(finding.severity is Severity.ERROR for finding in subject.findings):
+            return Preview(pass_json=b"", bundle=b"", findings=subject.findings)
+        loaded = await asyncio.to_thread(load_revision, subject.revision, subject.assets)
+        pass_json = loaded.compiled.render(_pass_data(loaded, draft))
+        bundle = b""
+        if subject.identity_id is not None:
+            identity = await self._identities.load(caller, subject.identity_id)
+            bundle = await asyncio.to_thread(
+                seal_preview,
+                loaded.prepared,
+                pass_json,
+                identity,
+                signing_time=next_signing_time(self._clock.now(), previous=None),
+            )
+        return Preview(pass_json=pass_json, bundle=bundle, findings=subject.findings)
+
+    async def _read(self, tx: Transaction, template_id: TemplateId, number: int) -> _Subject:
+        template = await get_template(tx, template_id, codec=self._codec)
+        program = await get_program(tx, template.program_id)
+        identity = await find_active_identity(tx, program.pass_type_identifier)
+        content = template.draft
+        if number:
+            published = await find_numbered_revision(tx, template_id, number, codec=self._codec)
+            content = None if published is None else published.content
+        if content is None:
+            raise not_published(number)
+        findings = await lint_content(tx, content, identity)
+        return _Subject(
+            revision=self._shown(template, program, content, identity),
+            identity_id=None if identity is None else identity.signing_identity_id,
+            findings=findings,
+            assets=await find_contents(tx, (image.asset_id for image in content.images)),
+        )
+
+    def _shown(
+        self,
+        template: Template,
+        program: Program,
+        content: TemplateContent,
+        identity: StoredIdentity | None,
+    ) -> TemplateRevision:
+        return TemplateRevision(
+            revision_id=RevisionId(0),
+            template_id=template.template_id,
+            program_id=template.program_id,
+            number=0,
+            content=content,
+            pass_type_identifier=program.pass_type_identifier,
+            team_identifier=_UNKNOWN_TEAM if identity is None else identity.team_identifier,
+            web_service_url=None,
+            publish_time=self._clock.now(),
+        )
+
+
+def _pass_data(loaded: LoadedRevision, draft: PassDraft) -> PassData:
+    checked = check_draft(loaded, draft, path="draft")
+    return PassData(
+        serial_number=f"PREVIEW-{secrets.token_hex(16).upper()}",
+        authentication_token="",
+        reference_id=format_reference_id(_SAMPLE_REFERENCE),
+        holder_name=checked.holder.name,
+        holder_phone=checked.holder.phone,
+        values=checked.values,
+        expires_at=draft.expire_time,
+    )

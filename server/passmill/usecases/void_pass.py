@@ -1,0 +1,29 @@
+"""Void a pass: it stays in the wallet, marked as no longer usable."""
+
+from __future__ import annotations
+
+from passmill.domain.passes import WalletPass
+from passmill.signing.revisions import LoadedRevision
+from passmill.usecases.change_pass import ChangePass, PassChange
+from passmill.usecases.find_pass import PassRef
+from passmill.usecases.issue_passes import IssuedPass
+from passmill.usecases.mutation import Answer, Mutation
+
+
+class VoidPass:
+    """Makes a pass unusable."""
+
+    def __init__(self, *, change_pass: ChangePass) -> None:
+        self._change_pass = change_pass
+
+    async def __call__(
+        self, mutation: Mutation[IssuedPass], *, ref: PassRef, etag: str, reason: str
+    ) -> Answer:
+        """The answer with the voided pass. AppError PASS_VOIDED when it already is."""
+
+        def alter(current: WalletPass, _: LoadedRevision, __: LoadedRevision) -> WalletPass:
+            return current.voided(reason)
+
+        return await self._change_pass(
+            mutation, PassChange(ref=ref, etag=etag, event="pass.voided", alter=alter)
+        )

@@ -1,0 +1,29 @@
+//! Seals Apple Wallet passes: manifest, detached CMS signature, deterministic zip; and reads them back strictly.
+//!
+//! Pure Rust without I/O, clock, logging or globals. [`PreparedRevision`] holds what all passes of a template revision
+//! share; [`sign_batch`] signs, [`assemble`] makes the bundle of a stored recipe without the key, [`seal`] does both.
+
+pub mod archive;
+pub mod certificate;
+pub mod cms;
+pub mod error;
+pub mod guard;
+pub mod identity;
+pub mod manifest;
+pub mod names;
+mod pem;
+pub mod png;
+pub mod reader;
+pub mod revision;
+pub mod seal;
+#[cfg(test)]
+mod testing;
+pub mod wrap;
+
+pub use archive::pack_passes;
+pub use certificate::SigningCertificate;
+pub use error::{Error, Kind, Reason, Result};
+pub use identity::SigningIdentity;
+pub use reader::{BundleReport, read_bundle};
+pub use revision::{Bundle, PreparedRevision};
+pub use seal::{Signed, Unsigned, assemble, seal, sign_batch};

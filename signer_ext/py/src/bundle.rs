@@ -1,0 +1,189 @@
+//! Revisions and the acts on them: sign, assemble, seal, pack, read.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use pkpass::{Bundle, Unsigned};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyMapping};
+
+use crate::errors::{detached, exception};
+use crate::identity::{SigningCertificate, SigningIdentity};
+
+/// A template revision's fixed files, checked, hashed and zip-framed once.
+#[pyclass(frozen, module = "passmill._signer")]
+pub(crate) struct PreparedRevision {
+    inner: pkpass::PreparedRevision,
+}
+
+#[pymethods]
+impl PreparedRevision {
+    #[new]
+    fn new(python: Python<'_>, files: &Bound<'_, PyMapping>) -> PyResult<Self> {
+        let mut held: Vec<(PyBackedStr, PyBackedBytes)> = Vec::new();
+        for item in files.items()?.iter() {
+            held.push(item.extract()?);
+        }
+        let inner = detached(python, || {
+            pkpass::PreparedRevision::new(held.iter().map(|(name, data)| (&**name, &**data)))
+        })?;
+        Ok(Self { inner })
+    }
+
+    #[getter]
+    fn names(&self) -> Vec<&str> {
+        self.inner.names().iter().map(String::as_str).collect()
+    }
+
+    #[getter]
+    fn content_bytes(&self) -> usize {
+        self.inner.content_bytes()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<PreparedRevision files={} bytes={}>",
+            self.inner.names().len(),
+            self.inner.content_bytes()
+        )
+    }
+}
+
+/// Digest and signature of one pass.
+type Signed<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+#[pyfunction]
+#[pyo3(signature = (revision, pass_jsons, identity, signing_times, *, threads = None))]
+pub(crate) fn sign_batch<'py>(
+    python: Python<'py>,
+    revision: &PreparedRevision,
+    pass_jsons: Vec<PyBackedBytes>,
+    identity: &SigningIdentity,
+    signing_times: Vec<i64>,
+    threads: Option<usize>,
+) -> PyResult<Vec<Signed<'py>>> {
+    if pass_jsons.len() != signing_times.len() {
+        return Err(PyValueError::new_err(format!(
+            "{} pass_jsons, but {} signing_times",
+            pass_jsons.len(),
+            signing_times.len()
+        )));
+    }
+    let threads = match threads {
+        Some(count) => NonZeroUsize::new(count)
+            .ok_or_else(|| PyValueError::new_err("threads must be at least 1"))?,
+        None => available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    };
+    let signed = detached(python, || {
+        let passes: Vec<Unsigned<'_>> = pass_jsons
+            .iter()
+            .zip(&signing_times)
+            .map(|(pass_json, &signing_time)| Unsigned { pass_json, signing_time })
+            .collect();
+        pkpass::sign_batch(&revision.inner, &passes, &identity.inner, threads)
+    })?;
+    Ok(signed
+        .into_iter()
+        .map(|signed| {
+            (PyBytes::new(python, &signed.digest), PyBytes::new(python, &signed.signature))
+        })
+        .collect())
+}
+
+#[pyfunction]
+#[pyo3(signature = (revision, pass_json, certificate, *, signing_time, digest, signature))]
+pub(crate) fn assemble<'py>(
+    python: Python<'py>,
+    revision: &PreparedRevision,
+    pass_json: PyBackedBytes,
+    certificate: &SigningCertificate,
+    signing_time: i64,
+    digest: PyBackedBytes,
+    signature: PyBackedBytes,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let bundle = detached(python, || {
+        let pass = Unsigned { pass_json: &pass_json, signing_time };
+        pkpass::assemble(&revision.inner, pass, &certificate.inner, &digest, &signature)
+    })?;
+    to_bytes(python, &bundle)
+}
+
+#[pyfunction]
+#[pyo3(signature = (revision, pass_json, identity, *, signing_time))]
+pub(crate) fn seal<'py>(
+    python: Python<'py>,
+    revision: &PreparedRevision,
+    pass_json: PyBackedBytes,
+    identity: &SigningIdentity,
+    signing_time: i64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let bundle = detached(python, || {
+        pkpass::seal(
+            &revision.inner,
+            Unsigned { pass_json: &pass_json, signing_time },
+            &identity.inner,
+        )
+    })?;
+    to_bytes(python, &bundle)
+}
+
+/// Copies a bundle's two pieces straight into the Python object.
+fn to_bytes<'py>(python: Python<'py>, bundle: &Bundle<'_>) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(python, bundle.len(), |out| {
+        bundle.copy_to(out);
+        Ok(())
+    })
+}
+
+#[pyfunction]
+pub(crate) fn pack_passes(
+    python: Python<'_>,
+    bundles: Vec<PyBackedBytes>,
+) -> PyResult<Bound<'_, PyBytes>> {
+    let packed = detached(python, || pkpass::pack_passes(&bundles))?;
+    Ok(PyBytes::new(python, &packed))
+}
+
+#[pyfunction]
+pub(crate) fn inspect_png(python: Python<'_>, data: PyBackedBytes) -> PyResult<(u32, u32)> {
+    let size = pkpass::png::inspect(&data).map_err(|error| exception(python, error))?;
+    Ok((size.width, size.height))
+}
+
+/// A verified bundle, taken apart.
+#[pyclass(frozen, get_all, module = "passmill._signer")]
+pub(crate) struct BundleReport {
+    pass_json: Py<PyBytes>,
+    files: BTreeMap<String, Py<PyBytes>>,
+    manifest: Py<PyBytes>,
+    cms: Py<PyBytes>,
+    certificate: Py<SigningCertificate>,
+    signing_time: i64,
+}
+
+#[pyfunction]
+#[pyo3(signature = (data, *, root))]
+pub(crate) fn read_bundle(
+    python: Python<'_>,
+    data: PyBackedBytes,
+    root: PyBackedBytes,
+) -> PyResult<BundleReport> {
+    let report = detached(python, || pkpass::read_bundle(&data, &root))?;
+    let bytes = |content: &[u8]| PyBytes::new(python, content).unbind();
+    Ok(BundleReport {
+        pass_json: bytes(report.pass_json),
+        files: report
+            .files
+            .into_iter()
+            .map(|(name, content)| (name.to_owned(), bytes(content)))
+            .collect(),
+        manifest: bytes(report.manifest),
+        cms: bytes(report.cms),
+        certificate: Py::new(python, SigningCertificate { inner: Arc::new(report.certificate) })?,
+        signing_time: report.signing_time,
+    })
+}

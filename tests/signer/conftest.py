@@ -1,0 +1,102 @@
+"""A throw-away authority, an identity of each kind of key, a revision, and what sealed passes look like."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import pytest
+
+from passmill._signer import PreparedRevision, SigningIdentity
+from passmill.dev.authority import IssuedCertificate, KeyType, ThrowawayAuthority
+from tests.signer.images import png
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SIGNING_TIME = int(NOW.timestamp())
+
+
+class Signer(NamedTuple):
+    """An identity, with what it was made from."""
+
+    identity: SigningIdentity
+    issued: IssuedCertificate
+
+
+@pytest.fixture(scope="session")
+def authority() -> ThrowawayAuthority:
+    """One authority for all tests that need a good one."""
+    return ThrowawayAuthority(now=NOW)
+
+
+@pytest.fixture(scope="session")
+def load(authority: ThrowawayAuthority) -> Callable[[IssuedCertificate], SigningIdentity]:
+    """Loads a certificate as a PKCS#12 file, with the authority's intermediate beside it."""
+
+    def load_issued(issued: IssuedCertificate) -> SigningIdentity:
+        return SigningIdentity.from_pkcs12(
+            issued.pkcs12("open sesame"),
+            password="open sesame",
+            intermediates=[authority.wwdr_pem],
+            now=SIGNING_TIME,
+        )
+
+    return load_issued
+
+
+@pytest.fixture(scope="session")
+def rsa(
+    authority: ThrowawayAuthority, load: Callable[[IssuedCertificate], SigningIdentity]
+) -> Signer:
+    """An identity with the key all known pass certificates have, RSA-2048."""
+    issued = authority.issue_pass_certificate(now=NOW)
+    return Signer(load(issued), issued)
+
+
+@pytest.fixture(scope="session", params=[KeyType.RSA_2048, KeyType.RSA_3072, KeyType.P256])
+def signer(
+    request: pytest.FixtureRequest,
+    authority: ThrowawayAuthority,
+    load: Callable[[IssuedCertificate], SigningIdentity],
+) -> Signer:
+    """An identity of each supported kind of key."""
+    issued = authority.issue_pass_certificate(now=NOW, key_type=request.param)
+    return Signer(load(issued), issued)
+
+
+@pytest.fixture(scope="session")
+def files() -> dict[str, bytes]:
+    """The fixed files of a small revision."""
+    return {
+        "icon.png": png(38, 38),
+        "icon@2x.png": png(76, 76),
+        "logo@3x.png": png(480, 150),
+        "en.lproj/pass.strings": '"offer" = "Offer";\n'.encode("utf-16"),
+        "zh-Hans.lproj/pass.strings": '"offer" = "优惠";\n'.encode("utf-16"),
+    }
+
+
+@pytest.fixture(scope="session")
+def revision(files: dict[str, bytes]) -> PreparedRevision:
+    """The same, prepared."""
+    return PreparedRevision(files)
+
+
+@pytest.fixture(scope="session")
+def pass_json(rsa: Signer) -> Callable[[int], bytes]:
+    """Renders a `pass.json` with a serial number."""
+
+    def render(serial_number: int) -> bytes:
+        return json.dumps(
+            {
+                "formatVersion": 1,
+                "passTypeIdentifier": rsa.issued.pass_type_identifier,
+                "teamIdentifier": rsa.issued.team_identifier,
+                "serialNumber": str(serial_number),
+                "description": "Ein Kaffee für 張偉 ☕",
+                "organizationName": "Example Coffee Ltd",
+                "storeCard": {},
+            },
+            ensure_ascii=False,
+        ).encode()
+
+    return render

@@ -1,0 +1,1 @@
+"""What several tests share: servers, certificates, readers that are not ours."""

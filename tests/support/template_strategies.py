@@ -1,0 +1,377 @@
+"""Random templates and values for property tests."""
+
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+from hypothesis import strategies as st
+
+from passmill.domain.money import CURRENCY_DECIMALS, Money
+from passmill.domain.templates import (
+    AppleActionType,
+    AppleFeaturedAction,
+    AppleHints,
+    AppleStyleScheme,
+    Barcode,
+    BarcodeFormat,
+    Beacon,
+    Colors,
+    DataDetector,
+    DateStyle,
+    Field,
+    FieldPosition,
+    GoogleHints,
+    GoogleKind,
+    ImageRef,
+    ImageRole,
+    JsonValue,
+    Link,
+    LinkKind,
+    Location,
+    Nfc,
+    NumberStyle,
+    PassStyle,
+    RelevantDate,
+    Slot,
+    SlotType,
+    TemplateContent,
+    TextAlignment,
+    TransitType,
+    Translation,
+)
+from passmill.domain.templates.placeholders import BUILT_INS, escape_text
+from passmill.domain.values import Value
+
+# What a text may hold: no controls but the line feed, no surrogates, overrides, stray isolates.
+CHARACTERS = st.one_of(
+    st.sampled_from("\"\\/\n<>&'{}%@ ;=*\u2028\u200f\u200d\U0001f469אبé"),
+    st.characters(
+        exclude_categories=("Cc", "Cs"),
+        exclude_characters="\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+    ),
+)
+TEXTS = st.text(CHARACTERS, min_size=1, max_size=12)
+ANY_TEXTS = st.text(st.characters(codec=None), max_size=30)
+
+INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)
+DECIMALS = st.builds(
+    lambda digits, exponent: Decimal(digits).scaleb(exponent),
+    st.integers(-(10**9), 10**9),
+    st.integers(-4, 4),
+)
+MONEY = st.builds(
+    Money,
+    minor_units=st.integers(1 - 10**15, 10**15 - 1),
+    currency=st.sampled_from(sorted(CURRENCY_DECIMALS)),
+)
+INSTANTS = st.builds(
+    lambda moment, minutes: moment.replace(
+        microsecond=0, tzinfo=timezone(timedelta(minutes=minutes))
+    ),
+    st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1)),  # noqa: DTZ001 - the zone follows
+    st.integers(-18 * 60, 18 * 60),
+)
+URLS = st.builds(
+    lambda path: f"https://example.com/{path}", st.text("abc/%?=&'().-_~", max_size=20)
+)
+_BY_TYPE: dict[SlotType, st.SearchStrategy[Value]] = {
+    SlotType.TEXT: TEXTS,
+    SlotType.INTEGER: INTEGERS,
+    SlotType.DECIMAL: DECIMALS,
+    SlotType.MONEY: MONEY,
+    SlotType.INSTANT: INSTANTS,
+    SlotType.BOOLEAN: st.booleans(),
+    SlotType.URL: URLS,
+}
+
+
+def values_of(kind: SlotType) -> st.SearchStrategy[Value]:
+    """Values that a slot of this type admits."""
+    return _BY_TYPE[kind]
+
+
+@st.composite
+def slots(draw: st.DrawFn) -> tuple[Slot, ...]:
+    """One slot of each type, required or not, some with defaults, and more of some types."""
+    kinds = [*SlotType, *draw(st.lists(st.sampled_from(SlotType), max_size=3))]
+    return tuple(
+        Slot(
+            name=f"{kind.value}_{index}",
+            type=kind,
+            required=draw(st.booleans()),
+            default_value=draw(st.none() | values_of(kind)),
+            max_length=draw(st.sampled_from([0, 1000])),
+            description=draw(st.just("") | TEXTS),
+        )
+        for index, kind in enumerate(kinds)
+    )
+
+
+class Writing:
+    """Strategies for texts over given slots."""
+
+    def __init__(self, declared: tuple[Slot, ...]) -> None:
+        self._slots = declared
+        names = [slot.name for slot in declared] + sorted(BUILT_INS)
+        placeholder = st.sampled_from(names).map(lambda name: f"{{{name}}}")
+        self.mixed = st.lists(TEXTS.map(escape_text) | placeholder, min_size=1, max_size=4).map(
+            "".join
+        )
+        self.maybe = st.just("") | self.mixed
+        self.leaf = self.mixed | placeholder
+
+    def only(self, *kinds: SlotType) -> st.SearchStrategy[str]:
+        """A text that is one placeholder of these types."""
+        names = [slot.name for slot in self._slots if slot.type in kinds]
+        return st.sampled_from(names).map(lambda name: f"{{{name}}}")
+
+    @property
+    def dates(self) -> st.SearchStrategy[str]:
+        """Fixed dates and instant placeholders."""
+        return INSTANTS.map(datetime.isoformat) | self.only(SlotType.INSTANT)
+
+    @property
+    def numbers(self) -> st.SearchStrategy[str]:
+        """Fixed numbers and placeholders of numbers and money."""
+        return DECIMALS.map(lambda d: format(d, "f")) | self.only(
+            SlotType.INTEGER, SlotType.DECIMAL, SlotType.MONEY
+        )
+
+    @property
+    def urls(self) -> st.SearchStrategy[str]:
+        """Addresses with values in them."""
+        tail = self.mixed
+        return st.builds(
+            lambda head, rest: f"{head}/{rest}",
+            st.just("https://example.com") | self.only(SlotType.URL),
+            tail,
+        )
+
+    @property
+    def html(self) -> st.SearchStrategy[str]:
+        """Texts with a link."""
+        return st.builds(
+            lambda before, address, inner: f"{before}<a href='{address}'>{inner}</a>",
+            self.mixed,
+            self.only(*SlotType),
+            self.mixed,
+        )
+
+    def json(self) -> st.SearchStrategy[JsonValue]:
+        """Structured data whose strings are texts."""
+        numbers = st.floats(allow_nan=False, allow_infinity=False)
+        scalars: st.SearchStrategy[JsonValue] = st.none() | st.booleans() | numbers | self.leaf
+        return st.recursive(
+            scalars,
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+            max_leaves=6,
+        )
+
+    def objects(self) -> st.SearchStrategy[dict[str, JsonValue]]:
+        """Structured objects."""
+        return st.dictionaries(TEXTS, self.json(), max_size=3)
+
+    def semantics(self) -> st.SearchStrategy[dict[str, JsonValue]]:
+        """Known tags, both spellings among them, and unknown ones."""
+        return st.fixed_dictionaries(
+            {},
+            optional={
+                "eventName": self.leaf,
+                "eventStartDate": self.dates,
+                "flightNumber": self.numbers,
+                "balance": self.only(SlotType.MONEY),
+                "seats": st.lists(
+                    st.dictionaries(st.sampled_from(["seatRow", "seatNumber"]), self.leaf),
+                    max_size=2,
+                ),
+                "passengerName": st.dictionaries(st.just("givenName"), self.leaf),
+                "departureAirportTimeZone": self.leaf,
+                "loungePlaceIDs": st.lists(self.leaf, max_size=2),
+                "airlineLoungePlaceID": self.leaf,
+                "tailgatingAllowed": st.booleans() | self.only(SlotType.BOOLEAN),
+                "somethingNew": self.json(),
+            },
+        )
+
+
+@st.composite
+def _fields(draw: st.DrawFn, writing: Writing) -> Field:
+    kind = draw(st.sampled_from(["plain", "date", "number", "currency"]))
+    value = {
+        "plain": writing.leaf,
+        "date": writing.dates,
+        "number": writing.numbers,
+        "currency": writing.numbers,
+    }[kind]
+    return Field(
+        key=draw(st.text("abcXYZ019._-", min_size=1, max_size=8)),
+        position=draw(st.sampled_from(FieldPosition)),
+        value=draw(value),
+        label=draw(writing.maybe),
+        change_message=draw(writing.maybe),
+        attributed_value=draw(st.just("") | writing.html),
+        alignment=draw(st.none() | st.sampled_from(TextAlignment)),
+        row=draw(st.sampled_from([None, 0, 1])),
+        date_style=draw(st.sampled_from(DateStyle)) if kind == "date" else None,
+        time_style=draw(st.none() | st.sampled_from(DateStyle)) if kind == "date" else None,
+        ignores_time_zone=draw(st.booleans()),
+        is_relative=draw(st.booleans()),
+        number_style=draw(st.sampled_from(NumberStyle)) if kind == "number" else None,
+        currency_code="CHF" if kind == "currency" else "",
+        data_detectors=tuple(draw(st.lists(st.sampled_from(DataDetector), max_size=2))),
+        semantics=draw(writing.semantics()),
+    )
+
+
+def _apple_hints(writing: Writing) -> st.SearchStrategy[AppleHints]:
+    actions = st.builds(
+        AppleFeaturedAction,
+        identifier=TEXTS,
+        type=st.sampled_from(AppleActionType),
+        url=st.just("") | writing.urls,
+        place_identifier=st.just("") | TEXTS,
+    )
+    ids = st.lists(st.integers(1, 1 << 40), max_size=2).map(tuple)
+    return st.builds(
+        AppleHints,
+        style_scheme=st.none() | st.sampled_from(AppleStyleScheme),
+        grouping_identifier=writing.maybe,
+        suppress_strip_shine=st.none() | st.booleans(),
+        suppress_header_darkening=st.booleans(),
+        use_automatic_colors=st.booleans(),
+        event_logo_text=writing.maybe,
+        associated_store_identifiers=ids,
+        auxiliary_store_identifiers=ids,
+        user_info=writing.objects(),
+        featured_actions=st.lists(actions, max_size=2).map(tuple),
+        upcoming_pass_information=st.lists(writing.objects(), max_size=2).map(tuple),
+    )
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> TemplateContent:
+    """Templates that can be rendered; the linter would object to many."""
+    declared = draw(slots())
+    writing = Writing(declared)
+    colors = st.just("") | st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
+    coordinates = st.floats(-90, 90)
+    style = draw(st.sampled_from(PassStyle))
+    return TemplateContent(
+        style=style,
+        transit_type=draw(st.none() | st.sampled_from(TransitType)),
+        organization_name=draw(TEXTS.map(escape_text)),
+        description=draw(TEXTS.map(escape_text)),
+        title=draw(writing.maybe),
+        slots=declared,
+        fields=tuple(draw(st.lists(_fields(writing), max_size=4))),
+        colors=draw(
+            st.builds(
+                Colors, background=colors, foreground=colors, label=colors, footer_background=colors
+            )
+        ),
+        images=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        ImageRef,
+                        role=st.sampled_from(ImageRole),
+                        scale=st.integers(1, 3),
+                        locale=st.sampled_from(["", "de", "zh-Hans"]),
+                        asset_id=st.sampled_from(["a", "b"]),
+                    ),
+                    max_size=2,
+                )
+            )
+        ),
+        barcodes=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        Barcode,
+                        format=st.sampled_from(BarcodeFormat),
+                        message=writing.mixed,
+                        alt_text=writing.maybe,
+                    ),
+                    max_size=3,
+                )
+            )
+        ),
+        locations=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        Location,
+                        latitude=coordinates,
+                        longitude=coordinates,
+                        altitude_meters=st.none() | coordinates,
+                        relevant_text=writing.maybe,
+                    ),
+                    max_size=2,
+                )
+            )
+        ),
+        beacons=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        Beacon,
+                        proximity_uuid=st.uuids().map(str),
+                        major=st.none() | st.integers(0, 65535),
+                        minor=st.none() | st.integers(0, 65535),
+                        relevant_text=writing.maybe,
+                    ),
+                    max_size=1,
+                )
+            )
+        ),
+        max_distance_meters=draw(st.none() | st.floats(0.5, 5000)),
+        relevant_dates=tuple(
+            draw(
+                st.lists(
+                    st.builds(RelevantDate, start=writing.dates, end=st.just("") | writing.dates),
+                    max_size=2,
+                )
+            )
+        ),
+        expires=draw(st.just("") | writing.dates),
+        links=tuple(
+            Link(kind=kind, target=draw(writing.urls))
+            for kind in draw(st.sets(st.sampled_from(LinkKind), max_size=3))
+        ),
+        translations=tuple(
+            Translation(locale=locale, strings=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)))
+            for locale in draw(st.sets(st.sampled_from(["de", "fr", "pt-BR"])))
+        ),
+        nfc=draw(
+            st.none()
+            | st.builds(
+                Nfc,
+                message=writing.mixed,
+                encryption_public_key=st.just("AA=="),
+                requires_authentication=st.booleans(),
+            )
+        ),
+        sharing_prohibited=draw(st.booleans()),
+        semantics=draw(writing.semantics()),
+        apple=draw(_apple_hints(writing)),
+        google=draw(
+            st.builds(
+                GoogleHints,
+                kind=st.none() | st.sampled_from(GoogleKind),
+                card_title=writing.maybe,
+                header=writing.maybe,
+                account_id=writing.maybe,
+                account_name=writing.maybe,
+                points_field_key=st.sampled_from(["", "points"]),
+            )
+        ),
+    )
+
+
+@st.composite
+def values_for(draw: st.DrawFn, content: TemplateContent) -> dict[str, Value]:
+    """Values for all slots that need one and some that do not."""
+    return {
+        slot.name: draw(values_of(slot.type))
+        for slot in content.slots
+        if (not slot.can_be_absent and slot.default_value is None) or draw(st.booleans())
+    }

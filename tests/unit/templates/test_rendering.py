@@ -1,0 +1,250 @@
+"""Properties of rendering: the fast renderer is the plain one, and values cannot break out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passmill.domain.apple import (
+    Form,
+    Hole,
+    MissingValue,
+    PassData,
+    TemplateNotRenderable,
+    compile_template,
+    render_reference,
+)
+from passmill.domain.apple.filling import barcode_encoding, writer
+from passmill.domain.apple.pass_json import default_values, gather_sources
+from passmill.domain.templates import (
+    Barcode,
+    BarcodeFormat,
+    Field,
+    FieldPosition,
+    PassStyle,
+    Slot,
+    SlotType,
+    TemplateContent,
+    compile_value_rules,
+)
+from passmill.domain.values import Value
+from tests.support import templates
+from tests.support.template_strategies import ANY_TEXTS, INSTANTS, TEXTS, contents, values_for
+
+
+def _pass_data(
+    draw: st.DataObject, content: TemplateContent, values: Mapping[str, Value]
+) -> PassData:
+    assert content.style
+    return PassData(
+        serial_number=draw.draw(TEXTS),
+        authentication_token=draw.draw(TEXTS),
+        reference_id=draw.draw(TEXTS),
+        holder_name=draw.draw(st.none() | st.just("") | TEXTS),
+        holder_phone=draw.draw(st.none() | TEXTS),
+        values=values,
+        voided=draw.draw(st.booleans()),
+        expires_at=draw.draw(st.none() | INSTANTS),
+    )
+
+
+@given(content=contents(), data=st.data())
+def test_compiled_equals_reference(content: TemplateContent, data: st.DataObject) -> None:
+    """For random templates and values the fast renderer gives the plain renderer's bytes."""
+    compiled = compile_template(content, templates.PINS)
+    for _ in range(2):
+        pass_data = _pass_data(data, content, data.draw(values_for(content)))
+        assert compiled.render(pass_data) == render_reference(content, templates.PINS, pass_data)
+
+
+@given(content=contents(), data=st.data())
+def test_pieces_are_all_a_renderer_needs(content: TemplateContent, data: st.DataObject) -> None:
+    """Filling the exported pieces by their plain description gives what `render` gives."""
+    compiled = compile_template(content, templates.PINS)
+    pass_data = _pass_data(data, content, data.draw(values_for(content)))
+    sources = gather_sources(default_values(content), pass_data)
+    absent = tuple(name for name in compiled.optional_sources if sources.get(name) is None)
+    texts = []
+    for piece in compiled.pieces(absent):
+        if not isinstance(piece, Hole):
+            texts.append(piece)
+        elif piece.form is Form.ENCODING:
+            texts.append(barcode_encoding([str(sources[name]) for name in piece.sources]))
+        else:
+            value = sources[piece.sources[0]]
+            assert value is not None
+            texts.append(writer(piece)(value))
+    assert "".join(texts).encode() == compiled.render(pass_data)
+
+
+def _shape(text: bytes) -> object:
+    """Keys and nesting of a JSON text, with every scalar replaced by its type; keys are unique."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        assert len({key for key, _ in pairs}) == len(pairs)
+        return dict(pairs)
+
+    def strip(value: object) -> object:
+        match value:
+            case dict():
+                return {key: strip(inner) for key, inner in value.items()}
+            case list():
+                return [strip(inner) for inner in value]
+            case _:
+                return type(value).__name__
+
+    return strip(json.loads(text, object_pairs_hook=unique))
+
+
+HOSTILE = [
+    '"',
+    '","voided":true,"x":"',
+    "\\",
+    '\\",',
+    "\\u0022",
+    "}}]}",
+    "{points}",
+    "{{",
+    "%@ %s ${x}",
+    "</a><script>",
+    "'><a href='javascript:1'>",
+    "\u2028\u2029",
+    "مرحبا \u2067(×)\u2069",
+    "👩‍👩‍👧‍👦🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+    "\U0010ffff",
+    "line\nbreak",
+    "a" * 512,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text(text: str) -> None:
+    """Quotes, braces, markup and scripts in values change no key of the pass and arrive unchanged."""
+    content = replace(
+        templates.store_card(),
+        slots=(
+            *(slot for slot in templates.store_card().slots if slot.name != "member_number"),
+            Slot(name="member_number", type=SlotType.TEXT, required=True),
+        ),
+        nfc=None,
+    )
+    compiled = compile_template(content, templates.PINS)
+    sample = templates.pass_data(content)
+    hostile = replace(
+        sample,
+        holder_name=text,
+        values={**sample.values, "member_number": text, "tier": text, "note": text},
+    )
+    assert compile_value_rules(content).check(hostile.values, holder_name=text).violations == ()
+    rendered = compiled.render(hostile)
+    assert _shape(rendered) == _shape(compiled.render(sample))
+    parsed = json.loads(rendered)
+    assert parsed["barcodes"][0]["message"] == text
+    assert parsed["storeCard"]["secondaryFields"][0]["value"] == text
+    link = parsed["storeCard"]["backFields"][1]["attributedValue"]
+    assert link.count("<") == 4
+    assert link.count("'") == 4
+
+
+@given(text=ANY_TEXTS)
+def test_any_text_is_a_correct_pass_or_a_named_violation(text: str) -> None:
+    """Whatever text comes: it is refused by name, or the pass shows it, NFC-normalised."""
+    content = TemplateContent(
+        style=PassStyle.GENERIC,
+        organization_name="x",
+        description="x",
+        slots=(Slot(name="word", type=SlotType.TEXT, required=True),),
+        fields=(Field(key="k", position=FieldPosition.PRIMARY, value="{word}"),),
+        barcodes=(Barcode(format=BarcodeFormat.QR, message="{word}"),),
+    )
+    checked = compile_value_rules(content).check({"word": text})
+    if checked.violations:
+        assert {violation.path for violation in checked.violations} == {'values["word"]'}
+        return
+    sample = PassData(
+        serial_number="1", authentication_token="2", reference_id="3", values=checked.values
+    )
+    parsed = json.loads(compile_template(content, templates.PINS).render(sample))
+    assert parsed["generic"]["primaryFields"] == [{"key": "k", "value": checked.values["word"]}]
+    barcode = parsed["barcodes"][0]
+    assert barcode["message"].encode(barcode["messageEncoding"])
+
+
+def test_missing_required_value_is_refused() -> None:
+    """Rendering without a required value raises, it does not leave the field out."""
+    content = templates.store_card()
+    sample = templates.pass_data(content)
+    lacking = {name: value for name, value in sample.values.items() if name != "points"}
+    compiled = compile_template(content, templates.PINS)
+    with pytest.raises(MissingValue, match="points"):
+        compiled.render(replace(sample, values=lacking))
+
+
+def test_layouts_do_not_grow_without_bound() -> None:
+    """Ten thousand kinds of passes leave a compiled template of bounded size, still correct."""
+    names = [f"s{index}" for index in range(14)]
+    content = TemplateContent(
+        style=PassStyle.GENERIC,
+        organization_name="x",
+        description="x",
+        slots=tuple(Slot(name=name, type=SlotType.TEXT) for name in names),
+        fields=tuple(
+            Field(key=name, position=FieldPosition.BACK, value=f"{{{name}}}") for name in names
+        ),
+    )
+    compiled = compile_template(content, templates.PINS)
+    for mask in range(0, 1 << 14, 7):
+        values = {name: "v" for at, name in enumerate(names) if mask >> at & 1}
+        data = PassData(
+            serial_number="1", authentication_token="2", reference_id="3", values=values
+        )
+        fields = json.loads(compiled.render(data))["generic"].get("backFields", [])
+        assert [field["key"] for field in fields] == list(values)
+    assert len(compiled._layouts) <= 512
+
+
+def test_no_web_service_means_no_token() -> None:
+    """A revision without a web service has neither its address nor an authentication token."""
+    content = templates.generic()
+    pins = replace(templates.PINS, web_service_url=None)
+    parsed = json.loads(compile_template(content, pins).render(templates.pass_data(content)))
+    assert not {"webServiceURL", "authenticationToken"} & parsed.keys()
+
+
+@pytest.mark.parametrize(
+    ("message", "encoding"),
+    [("Zürich", "iso-8859-1"), ("Łódź", "utf-8"), ("", "iso-8859-1"), ("☕", "utf-8")],
+)
+def test_barcode_encoding_follows_the_message(message: str, encoding: str) -> None:
+    """A barcode says ISO 8859-1 whenever its message fits, else UTF-8, by the value of each pass."""
+    content = replace(
+        templates.coupon(),
+        barcodes=(Barcode(format=BarcodeFormat.QR, message="{code}!"),),
+    )
+    sample = replace(templates.pass_data(content), values={"code": message})
+    parsed = json.loads(compile_template(content, templates.PINS).render(sample))
+    assert parsed["barcodes"][0]["messageEncoding"] == encoding
+
+
+def test_two_spellings_are_both_there() -> None:
+    """Tags that Apple spells in two ways stand in the pass in both, whichever was given."""
+    content = templates.semantic_boarding_pass()
+    parsed = json.loads(
+        compile_template(content, templates.PINS).render(templates.pass_data(content))
+    )
+    tags = parsed["semantics"]
+    assert tags["departureAirportTimeZone"] == tags["departureLocationTimeZone"] == "Europe/Berlin"
+    assert tags["destinationAirportTimeZone"] == tags["destinationLocationTimeZone"]
+    assert tags["departureAirportSecurityPrograms"] == ["PKTransitSecurityProgramCLEAR"]
+    assert tags["airlineLoungePlaceID"] == tags["loungePlaceIDs"][0]
+    assert tags["flightNumber"] == 128
+
+
+def test_unrenderable_templates_name_the_place() -> None:
+    """A template that cannot become passes is refused at compile time with the path."""
+    content = replace(templates.generic(), title="Hello {nobody}")
+    with pytest.raises(TemplateNotRenderable, match="title: uses {nobody}"):
+        compile_template(content, templates.PINS)
