@@ -7,16 +7,18 @@ servers instead (the owner role needs CREATEDB).
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import hypothesis
 import pytest
+import pytest_asyncio
 
 from passmill.embedded import EmbeddedServers
 from tests.support import valkey
 from tests.support.golden import Golden
 from tests.support.postgres import Database, Databases
+from tests.support.service import Club, Service, open_service
 
 # Machines differ in speed: no deadline. CI looks longer, and prints how to repeat a failure.
 hypothesis.settings.register_profile("fast", max_examples=50, deadline=None)
@@ -86,6 +88,28 @@ def redis_url(servers: Servers) -> str:
     url = valkey.worker_url(servers.redis_url, worker)
     valkey.empty(url)
     return url
+
+
+@pytest.fixture(scope="session")
+def shared_database(databases: Databases) -> Iterator[Database]:
+    """A migrated database for all tests of this worker that keep to tenants of their own."""
+    made = asyncio.run(databases.create())
+    yield made
+    asyncio.run(databases.drop(made))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def service(shared_database: Database) -> AsyncIterator[Service]:
+    """A whole Passmill, for tests that keep to tenants of their own and leave it as it was. They
+    run in its loop: `pytestmark = pytest.mark.asyncio(loop_scope="session")`."""
+    async with open_service(shared_database.url) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def rowing_club(service: Service) -> Club:
+    """A tenant of its own that can issue, in the service that is shared."""
+    return await service.add_club()
 
 
 @pytest.fixture

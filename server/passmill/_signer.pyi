@@ -1,8 +1,9 @@
 """The native signer's face (Rust: `signer_ext/`). Checked against the extension by stubtest.
 
-Every call does its work without the GIL and may be made from any thread. Inputs are copied or held, never
-changed; private keys do not become Python objects. Times are Unix seconds (UTC), given by the caller: the signer
-reads no clock. A defect inside raises `SigningFailed`; it cannot take the process down.
+Every call does its work without the GIL and may be made from any thread. Inputs are copied or held,
+never changed; private keys do not become Python objects. Times are Unix seconds (UTC), given by the
+caller: the signer reads no clock. A defect inside raises `SigningFailed`; it cannot take the
+process down.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,9 @@ __all__ = [
 ]
 
 source_digest: str
-"""SHA-256 (hex) of the Rust sources the extension was built from: see `passmill.signing.freshness`."""
+"""SHA-256 (hex) of the Rust sources the extension was built from: see
+`passmill.signing.freshness`.
+"""
 
 class SignerError(Exception):
     """A refusal. The message says what happened and what to do, and never contains secrets."""
@@ -62,8 +65,9 @@ class SigningCertificate:
     def from_der(leaf: bytes, intermediate: bytes) -> SigningCertificate:
         """Prove that the leaf is a pass certificate and that the intermediate issued it.
 
-        Checks UID = extension 1.2.840.113635.100.6.1.16, OU, extended key usage, key type, and the issuer by
-        name, authority key identifier and signature; not the dates. Raises `InvalidIdentity`.
+        Checks UID = extension 1.2.840.113635.100.6.1.16, OU, extended key usage, key type, and the
+        issuer by name, authority key identifier and signature; not the dates. Raises
+        `InvalidIdentity`.
         """
 
     @property
@@ -117,8 +121,9 @@ class SigningIdentity:
     ) -> SigningIdentity:
         """Load a `.p12` as Keychain Access and OpenSSL (also `-legacy`) export it.
 
-        The WWDR intermediate is looked for in the file and among `intermediates` (each PEM or DER). Raises
-        `InvalidIdentity`, or `IdentityExpired` if leaf or intermediate is not valid at `now`.
+        The WWDR intermediate is looked for in the file and among `intermediates` (each PEM or DER).
+        Raises `InvalidIdentity`, or `IdentityExpired` if leaf or intermediate is not valid at
+        `now`.
         """
 
     @staticmethod
@@ -130,9 +135,11 @@ class SigningIdentity:
         intermediates: Sequence[bytes],
         now: int,
     ) -> SigningIdentity:
-        """Load a certificate and a key (each PEM or DER; key as PKCS#8, encrypted PKCS#8, PKCS#1 or SEC1).
+        """Load a certificate and a key (each PEM or DER; key as PKCS#8, encrypted PKCS#8, PKCS#1 or
+        SEC1).
 
-        Further certificates in the PEM are candidates for the intermediate. Raises as `from_pkcs12`.
+        Further certificates in the PEM are candidates for the intermediate. Raises as
+        `from_pkcs12`.
         """
 
     @staticmethod
@@ -142,7 +149,8 @@ class SigningIdentity:
         """Open what `wrap` gave, for the same certificate. Raises as `from_pkcs12`."""
 
     def wrap(self, *, wrapping_key: bytes) -> bytes:
-        """Encrypt the private key under a 32 byte key (AES-256-GCM, bound to the certificate's fingerprint).
+        """Encrypt the private key under a 32 byte key (AES-256-GCM, bound to the certificate's
+        fingerprint).
 
         What the database stores. Each call gives other bytes. Raises `InvalidIdentity`.
         """
@@ -157,9 +165,9 @@ class PreparedRevision:
     def __new__(cls, files: Mapping[str, bytes]) -> PreparedRevision:
         """Prepare all files of a bundle but `pass.json`, `manifest.json` and `signature`.
 
-        At most 64 files, 20 MiB together, 2 MiB and 4 megapixels a PNG, 4 MiB any other; names `file` or
-        `<language>.lproj/file`; one of `icon.png`, `icon@2x.png`, `icon@3x.png` must be there. Raises
-        `InvalidBundle` naming the file.
+        At most 64 files, 20 MiB together, 2 MiB and 4 megapixels a PNG, 4 MiB any other; names
+        `file` or `<language>.lproj/file`; one of `icon.png`, `icon@2x.png`, `icon@3x.png` must be
+        there. Raises `InvalidBundle` naming the file.
         """
 
     @property
@@ -203,10 +211,11 @@ def sign_batch(
 ) -> list[tuple[bytes, bytes]]:
     """Sign passes of one revision; per pass (SHA-1 of `pass.json`, signature), in order.
 
-    The signature has 256 bytes for RSA-2048, up to 72 for P-256. At most `threads` threads work, by default one
-    per core; fewer when the batch is small. All sizes and times are checked before the first signature. Raises
-    `InvalidBundle` and `IdentityExpired` (signing time outside the certificate's validity) with `item` set,
-    `SigningFailed`; `ValueError` if the lists differ in length or `threads` is below 1.
+    The signature has 256 bytes for RSA-2048, up to 72 for P-256. At most `threads` threads work, by
+    default one per core; fewer when the batch is small. All sizes and times are checked before the
+    first signature. Raises `InvalidBundle` and `IdentityExpired` (signing time outside the
+    certificate's validity) with `item` set, `SigningFailed`; `ValueError` if the lists differ in
+    length or `threads` is below 1.
     """
 
 def assemble(
@@ -220,17 +229,21 @@ def assemble(
 ) -> bytes:
     """Make the `.pkpass` of a stored recipe: no private key, and equal input gives equal bytes.
 
-    Proves that the digest is that of `pass_json` and that the signature verifies over this revision, certificate
-    and signing time, else raises `DigestMismatch`.
+    Proves that the digest is that of `pass_json` and that the signature verifies over this
+    revision, certificate and signing time, else raises `DigestMismatch`.
     """
 
 def seal(
     revision: PreparedRevision, pass_json: bytes, identity: SigningIdentity, *, signing_time: int
 ) -> bytes:
-    """Sign and assemble one pass. Raises as `sign_batch`. With P-256 each call gives another signature."""
+    """Sign and assemble one pass. Raises as `sign_batch`. With P-256 each call gives another
+    signature.
+    """
 
 def pack_passes(bundles: Sequence[bytes]) -> bytes:
-    """Make a `.pkpasses` of 1 to 10 bundles and at most 150 MB, as `pass-1.pkpass`, … Raises `InvalidBundle`."""
+    """Make a `.pkpasses` of 1 to 10 bundles and at most 150 MB, as `pass-1.pkpass`, … Raises
+    `InvalidBundle`.
+    """
 
 def inspect_png(data: bytes) -> tuple[int, int]:
     """Read width and height in pixels from a PNG's header.
@@ -241,6 +254,7 @@ def inspect_png(data: bytes) -> tuple[int, int]:
 def read_bundle(data: bytes, *, root: bytes) -> BundleReport:
     """Take a `.pkpass` apart and prove all of it, as strictly as the signer writes it.
 
-    Zip by local headers and central directory, manifest, digests, CMS, chain to the root (DER) at the signing time,
-    and pass type and team in `pass.json`. Raises `InvalidBundle`, `DigestMismatch`, `InvalidIdentity`.
+    Zip by local headers and central directory, manifest, digests, CMS, chain to the root (DER) at
+    the signing time, and pass type and team in `pass.json`. Raises `InvalidBundle`,
+    `DigestMismatch`, `InvalidIdentity`.
     """

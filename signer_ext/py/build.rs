@@ -1,4 +1,5 @@
-//! Compiles in a digest of the workspace's sources, so that Python can refuse an extension older than they are.
+//! Compiles in a digest of the workspace's sources, so that Python can refuse an extension older
+//! than they are.
 //!
 //! The definition is in `signer_ext/README.md`; `passmill.signing.freshness` computes the same.
 
@@ -35,7 +36,8 @@ fn collect(
 ) -> Result<(), Box<dyn Error>> {
     let path = workspace.join(folder);
     if !folder.is_empty() {
-        println!("cargo::rerun-if-changed={}", path.display()); // new files; not of the root, which holds `target`
+        // Notices new files. Not for the root: it holds `target`, which changes all the time.
+        println!("cargo::rerun-if-changed={}", path.display());
     }
     for entry in fs::read_dir(path)? {
         let entry = entry?;

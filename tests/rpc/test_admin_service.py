@@ -1,38 +1,34 @@
-"""AdminService by its generated messages: tenants, API keys, signing identities."""
+"""AdminService: what holds for every method, tenants, and lists."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import asyncpg
 import grpc
 import pytest
-import structlog
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from passmill.dev.authority import IssuedCertificate, KeyType, ThrowawayAuthority
-from passmill.domain.callers import internal_caller
-from passmill.domain.ids import TenantId, new_uuid
 from passmill.rpc.admin_service import RULES
 from passmill.v1 import admin_service_pb2 as pb
 from tests.support.admin_api import (
-    ALL_SCOPES,
     SERVICE,
     AdminApi,
     AdminClient,
-    Refusal,
+    dump,
     meta,
+    moment,
     open_admin_api,
+    upload,
+    upload_request,
 )
 from tests.support.postgres import Database
 
-PASSWORD = "correct-horse-battery"
-PASS_TYPE = "pass.example.coffee"
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -52,68 +48,6 @@ async def api(database: Database) -> AsyncIterator[AdminApi]:
     """The servers over this test's database."""
     async with open_admin_api(database.url) as opened:
         yield opened
-
-
-def upload_request(
-    issued: IssuedCertificate, *, tenant_id: str = "", activate: bool = False
-) -> pb.UploadSigningIdentityRequest:
-    """An upload as PEM."""
-    return pb.UploadSigningIdentityRequest(
-        tenant_id=tenant_id,
-        pem=pb.PemIdentity(certificate=issued.certificate_pem, private_key=issued.private_key_pem),
-        intermediates=[issued.wwdr_pem],
-        activate=activate,
-        meta=meta(),
-    )
-
-
-async def upload(
-    client: AdminClient, issued: IssuedCertificate, *, tenant_id: str = "", activate: bool = False
-) -> pb.SigningIdentity:
-    """Stores an identity."""
-    request = upload_request(issued, tenant_id=tenant_id, activate=activate)
-    sent = await client.send("UploadSigningIdentity", request)
-    return pb.UploadSigningIdentityResponse.FromString(sent.content).signing_identity
-
-
-async def list_identities(client: AdminClient) -> list[pb.SigningIdentity]:
-    """The first page of identities."""
-    sent = await client.send("ListSigningIdentities", pb.ListSigningIdentitiesRequest())
-    return list(pb.ListSigningIdentitiesResponse.FromString(sent.content).signing_identities)
-
-
-async def check(
-    client: AdminClient, identity: pb.SigningIdentity
-) -> pb.CheckSigningIdentityResponse:
-    """Checks an identity."""
-    request = pb.CheckSigningIdentityRequest(signing_identity_id=identity.signing_identity_id)
-    sent = await client.send("CheckSigningIdentity", request)
-    return pb.CheckSigningIdentityResponse.FromString(sent.content)
-
-
-async def dump(database: Database) -> dict[str, list[str]]:
-    """Every row of every table as text, read by the tables' owner with the rules lifted."""
-    connection = await asyncpg.connect(database.owner_url)
-    try:
-        names = await connection.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        )
-        rows: dict[str, list[str]] = {}
-        transaction = connection.transaction()
-        await transaction.start()
-        for name in (each["tablename"] for each in names):
-            await connection.execute(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
-            found = await connection.fetch(f"SELECT t::text FROM {name} t")  # noqa: S608
-            rows[name] = sorted(row[0] for row in found)
-        await transaction.rollback()
-        return rows
-    finally:
-        await connection.close()
-
-
-def moment(timestamp: Timestamp) -> datetime:
-    """A Timestamp as an aware time."""
-    return timestamp.ToDatetime(tzinfo=UTC)
 
 
 # ---- every method ----
@@ -242,7 +176,7 @@ def _change(request: Message) -> bool:
 async def test_validate_only_leaves_nothing(
     api: AdminApi, database: Database, world: World, method: str
 ) -> None:
-    """A dry run gives an answer and changes no row; the same request id then does the real thing."""
+    """A dry run gives an answer and changes no row; the same request id then does it."""
     request = requests(world, world.tenant_id)[method]
     request.meta.validate_only = True  # type: ignore[attr-defined]
     rows = await dump(database)
@@ -254,101 +188,83 @@ async def test_validate_only_leaves_nothing(
     assert await dump(database) != rows
 
 
-@pytest.mark.parametrize("method", TENANTS_TOO)
-async def test_foreign_tenant_is_not_found(
-    api: AdminApi, database: Database, world: World, method: str
-) -> None:
-    """Another tenant's admin gets the same bytes for a tenant that is foreign, unknown or no id at
-    all, and NOT_FOUND for foreign things in its own; nothing changes."""
+async def test_foreign_tenant_is_not_found(api: AdminApi, database: Database, world: World) -> None:
+    """To every method another tenant's admin gets the same bytes for a tenant that is foreign,
+    unknown or no id at all, and NOT_FOUND for foreign things in its own; nothing changes."""
     _, stranger = await api.tenant_admin()
     rows = await dump(database)
-    refused = [
-        await stranger.refusal(method, requests(world, tenant_id)[method])
-        for tenant_id in (world.tenant_id, "4611686018427387904", "x", "-1", "1" * 40)
-    ]
-    assert {each.code for each in refused} == {grpc.StatusCode.NOT_FOUND}
-    assert len({each.bytes_ for each in refused}) == 1
-    if method in {"RevokeApiKey", "CheckSigningIdentity", "ActivateSigningIdentity"}:
-        foreign = await stranger.refusal(method, requests(world, "")[method])
-        unknown = await stranger.refusal(method, requests(_elsewhere(world), "")[method])
-        malformed = await stranger.refusal(method, requests(_nowhere(world), "")[method])
-        assert foreign.reason == "NOT_FOUND"
-        assert foreign.bytes_ == unknown.bytes_ == malformed.bytes_
+    for method in TENANTS_TOO:
+        refused = [
+            await stranger.refusal(method, requests(world, tenant_id)[method])
+            for tenant_id in (world.tenant_id, "4611686018427387904", "x", "-1", "1" * 40)
+        ]
+        assert {each.code for each in refused} == {grpc.StatusCode.NOT_FOUND}, method
+        assert len({each.bytes_ for each in refused}) == 1, method
+    unknown = replace(world, key_id="a" * 12, identity_id="12345")
+    malformed = replace(world, key_id="a\x00\u202e", identity_id="a'b")
+    for method in ("RevokeApiKey", "CheckSigningIdentity", "ActivateSigningIdentity"):
+        refused = [
+            await stranger.refusal(method, requests(named, "")[method])
+            for named in (world, unknown, malformed)
+        ]
+        assert {each.reason for each in refused} == {"NOT_FOUND"}, method
+        assert len({each.bytes_ for each in refused}) == 1, method
     assert await dump(database) == rows
 
 
-def _elsewhere(world: World) -> World:
-    return World(tenant_id=world.tenant_id, key_id="a" * 12, identity_id="12345", other=world.other)
-
-
-def _nowhere(world: World) -> World:
-    return World(
-        tenant_id=world.tenant_id, key_id="a\x00\u202e", identity_id="a'b", other=world.other
-    )
-
-
-@pytest.mark.parametrize("method", [m for m in METHODS if m not in {"CreateTenant", "ListTenants"}])
 async def test_operator_is_told_of_unknown_tenants(
-    api: AdminApi, database: Database, world: World, method: str
+    api: AdminApi, database: Database, world: World
 ) -> None:
     """An operator's unknown and malformed tenants are NOT_FOUND alike, also where a list would be
     empty; leaving the tenant out is an error that names the field."""
     rows = await dump(database)
-    for tenant_id in ("4611686018427387904", "x"):
-        refused = await api.operator.refusal(method, requests(world, tenant_id)[method])
-        assert refused.reason == "NOT_FOUND"
-    if method != "SetTenantState":
-        unnamed = await api.operator.refusal(method, requests(world, "")[method])
-        assert (unnamed.reason, unnamed.fields) == ("INVALID_FIELD", {"tenant_id"})
+    for method in set(METHODS) - {"CreateTenant", "ListTenants"}:
+        for tenant_id in ("4611686018427387904", "x"):
+            refused = await api.operator.refusal(method, requests(world, tenant_id)[method])
+            assert refused.reason == "NOT_FOUND", method
+        if method not in {"SetTenantState", "CheckSigningIdentity"}:
+            unnamed = await api.operator.refusal(method, requests(world, "")[method])
+            assert (unnamed.reason, unnamed.fields) == ("INVALID_FIELD", {"tenant_id"}), method
     assert await dump(database) == rows
 
 
-@pytest.mark.parametrize("method", METHODS)
-async def test_scope_admin_is_needed(
-    api: AdminApi, database: Database, world: World, method: str
-) -> None:
-    """A key with every other scope is refused, with what it lacks, before anything is looked at."""
+async def test_scope_admin_is_needed(api: AdminApi, database: Database, world: World) -> None:
+    """A key with every other scope is refused, with what it lacks, before anything is looked at;
+    even one with all scopes may not call what is for operators, not for its own tenant."""
     scopes = (pb.API_SCOPE_ISSUE, pb.API_SCOPE_READ, pb.API_SCOPE_REDEEM)
-    created = await api.operator.create_api_key(world.tenant_id, scopes=scopes)
+    lesser = await api.operator.create_api_key(world.tenant_id, scopes=scopes)
+    full = await api.operator.create_api_key(world.tenant_id)
     rows = await dump(database)
-    client = api.client(f"Bearer {created.secret_key}")
-    refused = await client.refusal(method, requests(world, "")[method])
-    assert (refused.code, refused.reason) == (
-        grpc.StatusCode.PERMISSION_DENIED,
-        "SCOPE_MISSING",
-    )
-    assert refused.metadata == {"scope": "operator" if method in OPERATORS_ONLY else "admin"}
+    for key, methods in ((lesser, METHODS), (full, OPERATORS_ONLY)):
+        client = api.client(f"Bearer {key.secret_key}")
+        for method in methods:
+            refused = await client.refusal(method, requests(world, "")[method])
+            assert refused.code is grpc.StatusCode.PERMISSION_DENIED, method
+            assert refused.reason == "SCOPE_MISSING", method
+            lacking = "operator" if method in OPERATORS_ONLY else "admin"
+            assert refused.metadata == {"scope": lacking}, method
     assert await dump(database) == rows
 
 
-@pytest.mark.parametrize("method", OPERATORS_ONLY)
-async def test_operators_methods_are_closed_to_tenants(
-    api: AdminApi, world: World, method: str
-) -> None:
-    """Even a key with all scopes may not call what is for operators, not for its own tenant."""
-    created = await api.operator.create_api_key(world.tenant_id)
-    client = api.client(f"Bearer {created.secret_key}")
-    refused = await client.refusal(method, requests(world, "")[method])
-    assert refused.metadata == {"scope": "operator"}
-
-
-@pytest.mark.parametrize("method", METHODS)
-async def test_operators_key_opens_no_other_port(api: AdminApi, world: World, method: str) -> None:
+async def test_operators_key_opens_no_other_port(api: AdminApi, world: World) -> None:
     """Where API keys alone are known, the operator's key is an unknown one."""
     client = api.public_client(api.operator.credential)
-    refused = await client.refusal(method, requests(world, world.tenant_id)[method])
-    assert refused.reason == "UNAUTHENTICATED"
+    for method in METHODS:
+        refused = await client.refusal(method, requests(world, world.tenant_id)[method])
+        assert refused.reason == "UNAUTHENTICATED", method
 
 
-@pytest.mark.parametrize("method", MUTATIONS)
-async def test_mutations_need_a_deadline(api: AdminApi, world: World, method: str) -> None:
-    """A change without a deadline is refused."""
-    call = api.channel.unary_unary(f"/{SERVICE.full_name}/{method}")(
-        requests(world, world.tenant_id)[method].SerializeToString(),
-        metadata=(("authorization", f"Bearer {api.operator_key}"),),
-    )
-    with pytest.raises(grpc.aio.AioRpcError, match="deadline"):
-        await call
+async def test_mutations_need_a_deadline(api: AdminApi, database: Database, world: World) -> None:
+    """A change without a deadline is refused; reading may go without."""
+    rows = await dump(database)
+    hasty = AdminClient(api.channel, api.operator.credential, seconds=None)
+    for method in METHODS:
+        request = requests(world, world.tenant_id)[method]
+        if method in MUTATIONS:
+            assert (await hasty.refusal(method, request)).reason == "DEADLINE_REQUIRED", method
+        else:
+            await hasty.send(method, request)
+    assert await dump(database) == rows
 
 
 # ---- tenants ----
@@ -397,11 +313,9 @@ async def test_tenants_have_keys_of_their_own(api: AdminApi, database: Database)
     assert len({row["reference_key"] for row in rows}) == len(tenants)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101, "a\x00b", "line\nline\x1b[0m", "\u202eevil"])
+@pytest.mark.parametrize("name", ["", "x" * 101, "a\x00b", "a\x1b[0m", "\u202eevil"])
 async def test_names_that_no_one_could_show_are_refused(api: AdminApi, name: str) -> None:
     """Empty, too long, or with control characters: an error naming the field, nothing stored."""
-    if name == "line\nline\x1b[0m":
-        assert "\x1b" in name  # the line feed alone would do
     request = pb.CreateTenantRequest(display_name=name, meta=meta())
     refused = await api.operator.refusal("CreateTenant", request)
     assert (refused.reason, refused.fields) == ("INVALID_FIELD", {"display_name"})
@@ -416,6 +330,7 @@ async def test_lists_come_whole_in_pages(api: AdminApi, authority: ThrowawayAuth
     for at in range(5):
         await api.operator.create_tenant(f"Tenant {at}")
         api.clock.advance(timedelta(seconds=at % 2))  # some made at the same time
+    api.clock.advance(timedelta(seconds=1))
     tenant_id, client = await api.tenant_admin()
     for _ in range(4):
         await client.create_api_key()
@@ -425,43 +340,74 @@ async def test_lists_come_whole_in_pages(api: AdminApi, authority: ThrowawayAuth
         )
         await upload(client, certificate)
 
-    tenants = await _pages(
-        api.operator, "ListTenants", pb.ListTenantsRequest(), pb.ListTenantsResponse, "tenants"
-    )
-    assert [each.display_name for each in tenants[:5]] != []
-    assert sorted(tenants, key=lambda each: (moment(each.create_time), int(each.tenant_id))) == (
-        tenants
+    tenants = await _pages(api.operator, "ListTenants", pb.ListTenantsRequest(), _tenants)
+    assert {each.display_name for each in tenants[:2]} == {"Tenant 0", "Tenant 1"}
+    assert tenants == sorted(
+        tenants, key=lambda each: (moment(each.create_time), int(each.tenant_id))
     )
     assert len({each.tenant_id for each in tenants}) == 6
     assert tenants[-1].tenant_id == tenant_id
 
-    keys = await _pages(
-        client, "ListApiKeys", pb.ListApiKeysRequest(), pb.ListApiKeysResponse, "api_keys"
-    )
+    keys = await _pages(client, "ListApiKeys", pb.ListApiKeysRequest(), _api_keys)
     assert len({each.key_id for each in keys}) == 5
     assert keys == sorted(keys, key=lambda each: (moment(each.create_time), each.key_id))
 
-    identities = await _pages(
-        client,
-        "ListSigningIdentities",
-        pb.ListSigningIdentitiesRequest(),
-        pb.ListSigningIdentitiesResponse,
-        "signing_identities",
-    )
+    everything = pb.ListSigningIdentitiesRequest()
+    identities = await _pages(client, "ListSigningIdentities", everything, _identities)
     left = [moment(each.expire_time) - api.clock.now() for each in identities]
     assert [span.days for span in left] == [9, 19, 29]
     soon = pb.ListSigningIdentitiesRequest()
     soon.expire_time_before.FromDatetime(api.clock.now() + timedelta(days=25))
-    found = await _pages(
-        client,
-        "ListSigningIdentities",
-        soon,
-        pb.ListSigningIdentitiesResponse,
-        "signing_identities",
-    )
-    assert found == identities[:2]
+    assert await _pages(client, "ListSigningIdentities", soon, _identities) == identities[:2]
 
 
-async def _pages[R: Message](  # noqa: ANN202
-    client: AdminClient, method: str, request: R, response_class: type[Message], field: str
-): ...
+async def _pages(
+    client: AdminClient,
+    method: str,
+    request: Message,
+    parse: Callable[[bytes], tuple[list[T], str]],
+) -> list[T]:
+    """All pages of two."""
+    request.page_size = 2  # type: ignore[attr-defined]
+    found: list[T] = []
+    while True:
+        page, token = parse((await client.send(method, request)).content)
+        assert 0 < len(page) <= 2
+        found += page
+        if not token:
+            return found
+        assert len(page) == 2
+        request.page_token = token  # type: ignore[attr-defined]
+
+
+def _tenants(content: bytes) -> tuple[list[pb.Tenant], str]:
+    response = pb.ListTenantsResponse.FromString(content)
+    return list(response.tenants), response.next_page_token
+
+
+def _api_keys(content: bytes) -> tuple[list[pb.ApiKey], str]:
+    response = pb.ListApiKeysResponse.FromString(content)
+    return list(response.api_keys), response.next_page_token
+
+
+def _identities(content: bytes) -> tuple[list[pb.SigningIdentity], str]:
+    response = pb.ListSigningIdentitiesResponse.FromString(content)
+    return list(response.signing_identities), response.next_page_token
+
+
+async def test_page_tokens_are_bound_to_their_list(api: AdminApi) -> None:
+    """A token of another list or filter, a changed one and nonsense are refused as such."""
+    tenant_id, client = await api.tenant_admin()
+    await client.create_api_key()
+    first = await client.send("ListApiKeys", pb.ListApiKeysRequest(page_size=1))
+    _, token = _api_keys(first.content)
+    again = await client.send("ListApiKeys", pb.ListApiKeysRequest(page_token=token))
+    assert len(_api_keys(again.content)[0]) == 1
+    for method, request in [
+        ("ListSigningIdentities", pb.ListSigningIdentitiesRequest(page_token=token)),
+        ("ListApiKeys", pb.ListApiKeysRequest(tenant_id=tenant_id, page_token=token)),
+        ("ListApiKeys", pb.ListApiKeysRequest(page_token=token[:-4] + "AAAA")),
+        ("ListApiKeys", pb.ListApiKeysRequest(page_token="é")),
+        ("ListApiKeys", pb.ListApiKeysRequest(page_token="AAAA")),
+    ]:
+        assert (await client.refusal(method, request)).reason == "INVALID_PAGE_TOKEN"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 
 import grpc
 import pytest
@@ -13,30 +13,14 @@ from passmill.domain.callers import Scope
 from passmill.v1 import program_service_pb2 as pb
 from passmill.v1.program_pb2 import Program
 from passmill.v1.request_meta_pb2 import RequestMeta
-from tests.support.postgres import Database
 from tests.support.template_api import (
     Member,
     TemplateApi,
     meta,
-    open_template_api,
     refusal_of,
 )
 
 PASS_TYPE = "pass.com.example.club"
-
-
-@pytest.fixture
-async def api(database: Database) -> AsyncIterator[TemplateApi]:
-    """The services on this test's database."""
-    async with open_template_api(database.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def member(api: TemplateApi) -> AsyncIterator[Member]:
-    """A tenant's client with every scope."""
-    async with api.member() as opened:
-        yield opened
 
 
 def create_request(name: str = "Club", *, validate_only: bool = False) -> pb.CreateProgramRequest:
@@ -121,7 +105,7 @@ async def test_validate_only_changes_nothing(member: Member) -> None:
     await member.programs.CreateProgram(request)
 
 
-async def test_changes_are_told(api: TemplateApi, member: Member) -> None:
+async def test_changes_are_told(template_api: TemplateApi, member: Member) -> None:
     """Each change leaves one event in the outbox, a repeated or empty one none."""
     program = await create(member)
     rename = update_request(program, "New")
@@ -131,7 +115,7 @@ async def test_changes_are_told(api: TemplateApi, member: Member) -> None:
         await member.programs.ArchiveProgram(
             pb.ArchiveProgramRequest(program_id=program.program_id, meta=meta())
         )
-    async with api.database.transaction(api.caller(member.tenant_id)) as tx:
+    async with template_api.database.transaction(template_api.caller(member.tenant_id)) as tx:
         rows = await tx.fetch("SELECT kind, detail FROM outbox ORDER BY event_id")
     assert [row["kind"] for row in rows] == [
         "program.created",
@@ -151,6 +135,15 @@ async def test_etag(member: Member) -> None:
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
     read = await member.programs.GetProgram(pb.GetProgramRequest(program_id=program.program_id))
     assert read.program.display_name == "One"
+
+
+async def test_changes_at_once_are_told_apart(member: Member) -> None:
+    """Renamings at the same time each give an etag of their own."""
+    program = await create(member)
+    renamings = [update_request(program, f"Name {number}") for number in range(6)]
+    answers = await asyncio.gather(*(member.programs.UpdateProgram(each) for each in renamings))
+    etags = {program.etag} | {answer.program.etag for answer in answers}
+    assert len(etags) == 7
 
 
 @pytest.mark.parametrize(
@@ -180,9 +173,9 @@ async def test_bad_names(member: Member, name: str) -> None:
     assert set(refusal_of(refused.value).fields) == {"program.display_name"}
 
 
-async def test_unknown_foreign_and_malformed_ids(api: TemplateApi, member: Member) -> None:
+async def test_unknown_foreign_and_malformed_ids(template_api: TemplateApi, member: Member) -> None:
     """An id that is unknown, another tenant's or no id at all gives one and the same answer."""
-    async with api.member() as other:
+    async with template_api.member() as other:
         foreign = (await create(other)).program_id
     ids = [foreign, str(uuid.uuid4()), "x", "'; DROP TABLE programs", foreign.replace("-", "")]
     told = set()
@@ -203,11 +196,11 @@ async def test_unknown_foreign_and_malformed_ids(api: TemplateApi, member: Membe
     assert told.pop()[:2] == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 
-async def test_pages(api: TemplateApi, member: Member) -> None:
+async def test_pages(template_api: TemplateApi, member: Member) -> None:
     """Pages hold every program of the tenant once, oldest first, and no other tenant's; a token of
     another's or another list's making is refused."""
     made = [(await create(member, f"Club {number}")).program_id for number in range(7)]
-    async with api.member() as other:
+    async with template_api.member() as other:
         await create(other)
         found: list[str] = []
         request = pb.ListProgramsRequest(page_size=3)
@@ -227,12 +220,14 @@ async def test_pages(api: TemplateApi, member: Member) -> None:
     assert refusal_of(refused.value).reason == "INVALID_PAGE_TOKEN"
 
 
-async def test_scopes(api: TemplateApi) -> None:
+async def test_scopes(template_api: TemplateApi) -> None:
     """Changes need the scope admin, reads the scope read; neither stands for the other."""
-    tenant_id = await api.add_tenant()
+    tenant_id = await template_api.add_tenant()
     async with (
-        api.member(tenant_id=tenant_id, scopes=[Scope.ADMIN]) as admin,
-        api.member(tenant_id=tenant_id, scopes=[Scope.READ, Scope.ISSUE, Scope.REDEEM]) as reader,
+        template_api.member(tenant_id=tenant_id, scopes=[Scope.ADMIN]) as admin,
+        template_api.member(
+            tenant_id=tenant_id, scopes=[Scope.READ, Scope.ISSUE, Scope.REDEEM]
+        ) as reader,
     ):
         program = await create(admin)
         await reader.programs.GetProgram(pb.GetProgramRequest(program_id=program.program_id))

@@ -1,25 +1,16 @@
-"""A throw-away authority, an identity of each kind of key, a revision, and what sealed passes look like."""
+"""A throw-away authority, an identity of each kind of key, a revision, and what sealed passes look
+like.
+"""
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import NamedTuple
 
 import pytest
 
 from passmill._signer import PreparedRevision, SigningIdentity
 from passmill.dev.authority import IssuedCertificate, KeyType, ThrowawayAuthority
 from tests.signer.images import png
-
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-SIGNING_TIME = int(NOW.timestamp())
-
-
-class Signer(NamedTuple):
-    """An identity, with what it was made from."""
-
-    identity: SigningIdentity
-    issued: IssuedCertificate
+from tests.signer.signers import NOW, SIGNING_TIME, Signer
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""Other people's programs that give an independent verdict. One that is missing fails the test, with what to install."""
+"""Other people's programs that give an independent verdict. One that is missing fails the test,
+with what to install.
+"""
 
 import shutil
 import subprocess

@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import asyncpg
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry
 
+from passmill.dev.authority import IssuedCertificate
 from passmill.domain.api_keys import hash_secret
 from passmill.domain.keyring import Keyring
 from passmill.rpc.admin_service import RULES, AdminServicer, AdminUseCases
@@ -36,11 +39,8 @@ from passmill.usecases.revoke_api_key import RevokeApiKey
 from passmill.usecases.set_tenant_state import SetTenantState
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.v1 import admin_service_pb2 as pb
-from passmill.v1.admin_service_pb2_grpc import AdminServiceStub
 from passmill.v1.request_meta_pb2 import RequestMeta
-
-if TYPE_CHECKING:  # exists for type checkers only
-    from passmill.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
+from tests.support import postgres
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["AdminService"]
 CALL_SECONDS: Final = 20.0
@@ -100,15 +100,26 @@ class Refusal:
 class AdminClient:
     """One credential's view of a server."""
 
-    def __init__(self, channel: grpc.aio.Channel, credential: str | None) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        credential: str | None,
+        *,
+        seconds: float | None = CALL_SECONDS,
+    ) -> None:
+        """`seconds`: each call's deadline, None for none."""
         self._channel = channel
+        self._seconds = seconds
         self._metadata = () if credential is None else (("authorization", credential),)
         self.credential = credential
 
     async def send(self, method: str, request: Message) -> Sent:
         """Calls a method by its name. grpc.aio.AioRpcError when it is refused."""
-        call = self._channel.unary_unary(f"/{SERVICE.full_name}/{method}")(
-            request.SerializeToString(), timeout=CALL_SECONDS, metadata=self._metadata
+        callable_: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            f"/{SERVICE.full_name}/{method}"
+        )
+        call = callable_(
+            request.SerializeToString(), timeout=self._seconds, metadata=self._metadata
         )
         content: bytes = await call
         trailing = dict(await call.trailing_metadata())
@@ -139,11 +150,6 @@ class AdminClient:
         return pb.CreateApiKeyResponse.FromString(
             (await self.send("CreateApiKey", request)).content
         )
-
-    @property
-    def stub(self) -> AdminServiceAsyncStub:
-        """The generated stub, without this client's credential."""
-        return AdminServiceStub(self._channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,3 +280,65 @@ async def _serve(
             yield channel
     finally:
         await server.stop(grace=1)
+
+
+def upload_request(
+    issued: IssuedCertificate, *, tenant_id: str = "", activate: bool = False
+) -> pb.UploadSigningIdentityRequest:
+    """An upload as PEM."""
+    return pb.UploadSigningIdentityRequest(
+        tenant_id=tenant_id,
+        pem=pb.PemIdentity(certificate=issued.certificate_pem, private_key=issued.private_key_pem),
+        intermediates=[issued.wwdr_pem],
+        activate=activate,
+        meta=meta(),
+    )
+
+
+async def upload(
+    client: AdminClient, issued: IssuedCertificate, *, tenant_id: str = "", activate: bool = False
+) -> pb.SigningIdentity:
+    """Stores an identity."""
+    request = upload_request(issued, tenant_id=tenant_id, activate=activate)
+    sent = await client.send("UploadSigningIdentity", request)
+    return pb.UploadSigningIdentityResponse.FromString(sent.content).signing_identity
+
+
+async def list_identities(client: AdminClient) -> list[pb.SigningIdentity]:
+    """The first page of identities."""
+    sent = await client.send("ListSigningIdentities", pb.ListSigningIdentitiesRequest())
+    return list(pb.ListSigningIdentitiesResponse.FromString(sent.content).signing_identities)
+
+
+async def check(
+    client: AdminClient, identity: pb.SigningIdentity
+) -> pb.CheckSigningIdentityResponse:
+    """Checks an identity."""
+    request = pb.CheckSigningIdentityRequest(signing_identity_id=identity.signing_identity_id)
+    sent = await client.send("CheckSigningIdentity", request)
+    return pb.CheckSigningIdentityResponse.FromString(sent.content)
+
+
+async def dump(database: postgres.Database) -> dict[str, list[str]]:
+    """Every row of every table as text, read by the tables' owner with the rules lifted."""
+    connection = await asyncpg.connect(database.owner_url)
+    try:
+        names = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        rows: dict[str, list[str]] = {}
+        transaction = connection.transaction()
+        await transaction.start()
+        for name in (each["tablename"] for each in names):
+            await connection.execute(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
+            found = await connection.fetch(f"SELECT t::text FROM {name} t")  # noqa: S608
+            rows[name] = sorted(row[0] for row in found)
+        await transaction.rollback()
+        return rows
+    finally:
+        await connection.close()
+
+
+def moment(timestamp: Timestamp) -> datetime:
+    """A Timestamp as an aware time."""
+    return timestamp.ToDatetime(tzinfo=UTC)

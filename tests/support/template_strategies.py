@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -40,6 +41,8 @@ from passmill.domain.templates import (
 )
 from passmill.domain.templates.placeholders import BUILT_INS, escape_text
 from passmill.domain.values import Value
+
+_T = TypeVar("_T")
 
 # What a text may hold: no controls but the line feed, no surrogates, overrides, stray isolates.
 CHARACTERS = st.one_of(
@@ -249,129 +252,115 @@ def _apple_hints(writing: Writing) -> st.SearchStrategy[AppleHints]:
 
 @st.composite
 def contents(draw: st.DrawFn) -> TemplateContent:
-    """Templates that can be rendered; the linter would object to many."""
+    """Templates that can be rendered, with a few sections each; the linter would object to many."""
     declared = draw(slots())
     writing = Writing(declared)
-    colors = st.just("") | st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
-    coordinates = st.floats(-90, 90)
-    style = draw(st.sampled_from(PassStyle))
+    sections = _sections(writing)
+    chosen = draw(st.sets(st.sampled_from(sorted(sections)), max_size=5))
     return TemplateContent(
-        style=style,
-        transit_type=draw(st.none() | st.sampled_from(TransitType)),
+        style=draw(st.sampled_from(PassStyle)),
         organization_name=draw(TEXTS.map(escape_text)),
         description=draw(TEXTS.map(escape_text)),
-        title=draw(writing.maybe),
         slots=declared,
-        fields=tuple(draw(st.lists(_fields(writing), max_size=4))),
-        colors=draw(
-            st.builds(
-                Colors, background=colors, foreground=colors, label=colors, footer_background=colors
-            )
-        ),
-        images=tuple(
-            draw(
-                st.lists(
-                    st.builds(
-                        ImageRef,
-                        role=st.sampled_from(ImageRole),
-                        scale=st.integers(1, 3),
-                        locale=st.sampled_from(["", "de", "zh-Hans"]),
-                        asset_id=st.sampled_from(["a", "b"]),
-                    ),
-                    max_size=2,
-                )
-            )
-        ),
-        barcodes=tuple(
-            draw(
-                st.lists(
-                    st.builds(
-                        Barcode,
-                        format=st.sampled_from(BarcodeFormat),
-                        message=writing.mixed,
-                        alt_text=writing.maybe,
-                    ),
-                    max_size=3,
-                )
-            )
-        ),
-        locations=tuple(
-            draw(
-                st.lists(
-                    st.builds(
-                        Location,
-                        latitude=coordinates,
-                        longitude=coordinates,
-                        altitude_meters=st.none() | coordinates,
-                        relevant_text=writing.maybe,
-                    ),
-                    max_size=2,
-                )
-            )
-        ),
-        beacons=tuple(
-            draw(
-                st.lists(
-                    st.builds(
-                        Beacon,
-                        proximity_uuid=st.uuids().map(str),
-                        major=st.none() | st.integers(0, 65535),
-                        minor=st.none() | st.integers(0, 65535),
-                        relevant_text=writing.maybe,
-                    ),
-                    max_size=1,
-                )
-            )
-        ),
-        max_distance_meters=draw(st.none() | st.floats(0.5, 5000)),
-        relevant_dates=tuple(
-            draw(
-                st.lists(
-                    st.builds(RelevantDate, start=writing.dates, end=st.just("") | writing.dates),
-                    max_size=2,
-                )
-            )
-        ),
-        expires=draw(st.just("") | writing.dates),
-        links=tuple(
-            Link(kind=kind, target=draw(writing.urls))
-            for kind in draw(st.sets(st.sampled_from(LinkKind), max_size=3))
-        ),
-        translations=tuple(
-            Translation(locale=locale, strings=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)))
-            for locale in draw(st.sets(st.sampled_from(["de", "fr", "pt-BR"])))
-        ),
-        nfc=draw(
-            st.none()
-            | st.builds(
-                Nfc,
-                message=writing.mixed,
-                encryption_public_key=st.just("AA=="),
-                requires_authentication=st.booleans(),
-            )
-        ),
-        sharing_prohibited=draw(st.booleans()),
-        semantics=draw(writing.semantics()),
-        apple=draw(_apple_hints(writing)),
-        google=draw(
-            st.builds(
-                GoogleHints,
-                kind=st.none() | st.sampled_from(GoogleKind),
-                card_title=writing.maybe,
-                header=writing.maybe,
-                account_id=writing.maybe,
-                account_name=writing.maybe,
-                points_field_key=st.sampled_from(["", "points"]),
-            )
-        ),
+        fields=_tuple(draw, _fields(writing), max_size=3),
+        **{name: draw(sections[name]) for name in sorted(chosen)},
     )
 
 
+def _tuple(draw: st.DrawFn, items: st.SearchStrategy[_T], max_size: int) -> tuple[_T, ...]:
+    return tuple(draw(st.lists(items, max_size=max_size)))
+
+
+def _some(items: st.SearchStrategy[_T], max_size: int = 2) -> st.SearchStrategy[tuple[_T, ...]]:
+    return st.lists(items, min_size=1, max_size=max_size).map(tuple)
+
+
+_COLORS = st.just("") | st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
+_COORDINATES = st.floats(-90, 90)
+_SMALL = st.none() | st.integers(0, 65535)
+
+
+def _sections(writing: Writing) -> dict[str, st.SearchStrategy[Any]]:
+    """What a content may say besides its style, names, slots and fields."""
+    maybe = writing.maybe
+    return {
+        "transit_type": st.sampled_from(TransitType),
+        "title": writing.mixed,
+        "colors": st.builds(
+            Colors, background=_COLORS, foreground=_COLORS, label=_COLORS, footer_background=_COLORS
+        ),
+        "images": _some(
+            st.builds(
+                ImageRef,
+                role=st.sampled_from(ImageRole),
+                scale=st.integers(1, 3),
+                locale=st.sampled_from(["", "de", "zh-Hans"]),
+                asset_id=st.sampled_from(["a", "b"]),
+            )
+        ),
+        "barcodes": _some(
+            st.builds(
+                Barcode,
+                format=st.sampled_from(BarcodeFormat),
+                message=writing.mixed,
+                alt_text=maybe,
+            )
+        ),
+        "locations": _some(
+            st.builds(
+                Location,
+                latitude=_COORDINATES,
+                longitude=_COORDINATES,
+                altitude_meters=st.none() | _COORDINATES,
+                relevant_text=maybe,
+            )
+        ),
+        "beacons": _some(
+            st.builds(
+                Beacon,
+                proximity_uuid=st.uuids().map(str),
+                major=_SMALL,
+                minor=_SMALL,
+                relevant_text=maybe,
+            )
+        ),
+        "max_distance_meters": st.floats(0.5, 5000),
+        "relevant_dates": _some(
+            st.builds(RelevantDate, start=writing.dates, end=st.just("") | writing.dates)
+        ),
+        "expires": writing.dates,
+        "links": st.dictionaries(
+            st.sampled_from(LinkKind), writing.urls, min_size=1, max_size=2
+        ).map(lambda found: tuple(Link(kind=kind, target=url) for kind, url in found.items())),
+        "translations": st.dictionaries(
+            st.sampled_from(["de", "fr", "pt-BR"]), st.dictionaries(TEXTS, TEXTS, max_size=3)
+        ).map(lambda found: tuple(Translation(locale=k, strings=v) for k, v in found.items())),
+        "nfc": st.builds(
+            Nfc,
+            message=writing.mixed,
+            encryption_public_key=st.just("AA=="),
+            requires_authentication=st.booleans(),
+        ),
+        "sharing_prohibited": st.just(value=True),
+        "semantics": writing.semantics(),
+        "apple": _apple_hints(writing),
+        "google": st.builds(
+            GoogleHints,
+            kind=st.none() | st.sampled_from(GoogleKind),
+            card_title=maybe,
+            header=maybe,
+            account_id=maybe,
+            account_name=maybe,
+            points_field_key=st.sampled_from(["", "points"]),
+        ),
+    }
+
+
 @st.composite
-def values_for(draw: st.DrawFn, content: TemplateContent) -> dict[str, Value]:
+def values_for(draw: st.DrawFn, declared: tuple[Slot, ...]) -> dict[str, Value]:
     """Values for all slots that need one and some that do not."""
     return {
         slot.name: draw(values_of(slot.type))
-        for slot in content.slots
-        if (not slot.can_be_absent and slot.default_value is None) or draw(st.booleans())
+        for slot in declared
+        if (slot.required and slot.default_value is None) or draw(st.booleans())
     }

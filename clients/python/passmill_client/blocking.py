@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from functools import wraps
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
 import grpc
 
-from passmill_client.call import Call, Listing
+from passmill_client.call import Call, Listing, describe
 from passmill_client.channel_settings import ChannelSettings
-from passmill_client.errors import PassmillError, error_of_call
+from passmill_client.errors import PassmillError, Trailers, error_of_call
 from passmill_client.waiting import seconds_before_retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Item = TypeVar("Item")
+
+
+class _Sent(Protocol):
+    """What grpc gives for a call that was sent and not waited for."""
+
+    def result(self) -> bytes: ...
+    def cancel(self) -> bool: ...
+    def trailing_metadata(self) -> Trailers: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Generic[R]):
+    """A call under way, to be finished or cancelled. `deadline`: on the monotonic clock."""
+
+    call: Call[R]
+    sent: _Sent
+    deadline: float
+
+    def cancel(self) -> None:
+        """Tells the service that nobody waits any more."""
+        self.sent.cancel()
 
 
 class Connection:
@@ -52,36 +72,89 @@ class Connection:
         return f"{type(self).__name__}({self._settings.address!r})"
 
     def send(self, call: Call[R]) -> R:
-        """The result of a call. PassmillError when it is refused or fails."""
-        return self.finish(call, self.start(call))
+        """The result of a call; PassmillError when it is refused or fails."""
+        return self._send_until(call, self._deadline(call))
 
-    def start(self, call: Call[object]) -> Started:
-        """Sends a call and does not wait. What was started must be finished or cancelled."""
-        deadline = time.monotonic() + (call.timeout or self._timeout)
-        return Started(deadline=deadline, sent=self._dispatch(call, deadline))
+    def start(self, call: Call[R]) -> Started[R]:
+        """Sends a call and does not wait for it."""
+        deadline = self._deadline(call)
+        sent = self._method(call).future(
+            call.content, timeout=deadline - time.monotonic(), metadata=self._settings.metadata
+        )
+        return Started(call=call, sent=sent, deadline=deadline)
 
-    def finish(self, call: Call[R], started: Started) -> R:
-        """Waits for the result of a started call, and sends it again where that helps."""
-        sent = started.sent
+    def finish(self, started: Started[R]) -> R:
+        """The result of a started call; PassmillError when it was refused or failed."""
+        try:
+            content = started.sent.result()
+        except grpc.RpcError as failed:
+            _wait(_error(failed, started.call), started.deadline)
+            return self._send_until(started.call, started.deadline)
+        return started.call.finish(content, started.sent.trailing_metadata())
+
+    def _send_until(self, call: Call[R], deadline: float) -> R:
         while True:
             try:
-                content = sent.result()
-            except grpc.RpcError as failed:
-                error = error_of_call(
-                    failed.code(),
-                    failed.details(),
-                    failed.trailing_metadata(),
-                    request_id=call.request_id,
+                content, done = self._method(call).with_call(
+                    call.content,
+                    timeout=deadline - time.monotonic(),
+                    metadata=self._settings.metadata,
                 )
-            except BaseException:  # interrupted: nobody waits any more
-                sent.cancel()
-                raise
+            except grpc.RpcError as failed:
+                _wait(_error(failed, call), deadline)
             else:
-                if call.reply is not None:
-                    call.reply.fill(call.request_id, sent.trailing_metadata())
-                return call.decode(content)
-            wait = seconds_before_retry(error, started.deadline - time.monotonic())
-            if wait is None:
-                raise error
-            time.sleep(wait)
-            sent = self._dispatch(call, started.deadline)
+                return call.finish(content, done.trailing_metadata())
+
+    def _method(self, call: Call[R]) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
+        return next(self._turns).unary_unary(call.method)
+
+    def _deadline(self, call: Call[R]) -> float:
+        return time.monotonic() + (self._timeout if call.timeout is None else call.timeout)
+
+
+def blocking(
+    operation: Callable[P, Call[R]],
+) -> Callable[Concatenate[Connection, P], R]:
+    """The operation as a method that waits for its result."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.send(operation(*args, **kwargs))
+
+    describe(method, operation)
+    return method
+
+
+def paging(
+    operation: Callable[P, Listing[Item]],
+) -> Callable[Concatenate[Connection, P], Iterator[Item]]:
+    """The operation as a method that gives item after item and asks for the next page when it is
+    needed."""
+
+    def method(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Item]:
+        listing = operation(*args, **kwargs)
+        token: str | None = ""
+        while token is not None:
+            items, following = self.send(listing.page(token))
+            yield from items
+            token = following or None
+
+    describe(method, operation)
+    return method
+
+
+def _channel(settings: ChannelSettings) -> grpc.Channel:
+    if settings.credentials is None:
+        return grpc.insecure_channel(settings.address, settings.options)
+    return grpc.secure_channel(settings.address, settings.credentials, settings.options)
+
+
+def _error(failed: grpc.RpcError, call: Call[R]) -> PassmillError:
+    trailers = cast(Trailers, failed.trailing_metadata())  # the stubs know it in another shape
+    return error_of_call(failed.code(), failed.details(), trailers, request_id=call.request_id)
+
+
+def _wait(error: PassmillError, deadline: float) -> None:
+    seconds = seconds_before_retry(error, deadline - time.monotonic())
+    if seconds is None:
+        raise error from None
+    time.sleep(seconds)

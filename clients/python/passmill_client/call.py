@@ -3,8 +3,10 @@ answer. Each operation is written once, in `operations`; a client only carries i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import update_wrapper
 from typing import Generic, TypedDict, TypeVar
 from uuid import UUID, uuid4
 
@@ -12,6 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from passmill.v1.request_meta_pb2 import RequestMeta
+from passmill_client.errors import Trailers
 
 R = TypeVar("R")
 Item = TypeVar("Item")
@@ -28,11 +31,6 @@ class Reply:
         """What the call was sent with, when it would change something."""
         self.replayed = False
         """Whether the service knew the request id: the first answer came again, nothing changed."""
-
-    def fill(self, call: Call[R], trailers: Iterable[tuple[str, str | bytes]] | None) -> None:
-        """Takes what a finished call told in its trailing metadata."""
-        self.request_id = call.request_id
-        self.replayed = any((name, value) == _REPLAYED for name, value in trailers or ())
 
 
 class ReadOptions(TypedDict, total=False):
@@ -64,6 +62,13 @@ class Call(Generic[R]):
     timeout: float | None
     reply: Reply | None
 
+    def finish(self, content: bytes, trailers: Trailers) -> R:
+        """The result in an answer."""
+        if self.reply is not None:
+            self.reply.request_id = self.request_id
+            self.reply.replayed = any((name, value) == _REPLAYED for name, value in trailers or ())
+        return self.decode(content)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing(Generic[Item]):
@@ -90,6 +95,17 @@ def call_of(
         request_id=None if meta is None else meta.request_id,
         timeout=options.get("timeout"),
         reply=options.get("reply"),
+    )
+
+
+def describe(method: Callable[..., object], operation: Callable[..., object]) -> None:
+    """Gives a client's method the name, docstring and signature of its operation, for help()."""
+    update_wrapper(method, operation)
+    signature = inspect.signature(operation)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    vars(method)["__signature__"] = signature.replace(
+        parameters=[itself, *signature.parameters.values()],
+        return_annotation=inspect.Signature.empty,
     )
 
 

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
+
+Trailers: TypeAlias = Iterable[tuple[str, str | bytes]] | None
+"""gRPC's trailing metadata."""
 
 _STATUS_DETAILS = "grpc-status-details-bin"
 _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -57,7 +61,7 @@ class PassmillError(Exception):
 def error_of_call(
     code: grpc.StatusCode | None,
     details: str | None,
-    trailers: Iterable[tuple[str, str | bytes]] | None,
+    trailers: Trailers,
     *,
     request_id: str | None,
 ) -> PassmillError:
@@ -75,9 +79,7 @@ def error_of_call(
     )
 
 
-def error_of_status(
-    status: status_pb2.Status, *, request_id: str | None = None
-) -> PassmillError:
+def error_of_status(status: status_pb2.Status, *, request_id: str | None = None) -> PassmillError:
     """The error that a google.rpc.Status tells of: a failed call's, or one item's of a batch."""
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     info = error_details_pb2.ErrorInfo(reason=code.name)
@@ -85,7 +87,7 @@ def error_of_status(
     retry = error_details_pb2.RetryInfo()
     for detail in status.details:
         for kind in (info, request, retry):
-            if detail.Is(kind.DESCRIPTOR):
+            if detail.TypeName() == kind.DESCRIPTOR.full_name:
                 detail.Unpack(kind)
     return PassmillError(
         reason=info.reason,

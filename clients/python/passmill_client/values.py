@@ -1,12 +1,12 @@
-"""Python's values as the protocol's, and back. No rule of the service is checked here: what does not
-fit a slot, the service refuses by name."""
+"""Python's values as the protocol's, and back. No rule of the service is checked here: what does
+not fit a slot, the service refuses by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TypeAlias, assert_never
+from typing import TypeAlias, assert_never, overload
 
 from google.protobuf import timestamp_pb2
 
@@ -18,7 +18,7 @@ PythonValue: TypeAlias = str | bool | int | Decimal | datetime | Money
 currency_code="EUR")`. A float is no decimal number: use Decimal."""
 
 
-def to_value(value: PythonValue | Value) -> Value:
+def to_value(value: PythonValue | Value) -> Value:  # noqa: PLR0911 - one a kind
     """`value` as a message. TypeError for another type, ValueError for what no message can hold: an
     integer beyond 64 bits, a decimal that is not a number, a time without an offset."""
     match value:
@@ -42,7 +42,7 @@ def to_value(value: PythonValue | Value) -> Value:
             raise TypeError(f"a {type(value).__name__} fits no slot: {PythonValue}")
 
 
-def from_value(value: Value) -> PythonValue | None:
+def from_value(value: Value) -> PythonValue | None:  # noqa: PLR0911 - one a kind
     """A message as Python's value; None when it holds none."""
     match value.WhichOneof("kind"):
         case "text":
@@ -64,8 +64,14 @@ def from_value(value: Value) -> PythonValue | None:
             assert_never(kind)
 
 
-def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
+@overload
+def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp: ...
+@overload
+def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None: ...
+def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
     """A moment as a message. ValueError when it has no offset."""
+    if moment is None:
+        return None
     if moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no offset from UTC")
     timestamp = timestamp_pb2.Timestamp()
@@ -84,7 +90,7 @@ def pass_draft(
     """What differs between two passes of a template: its holder and a value for each slot."""
     draft = PassDraft(
         holder=Holder(name=name, phone=phone, external_ids=external_ids),
-        expire_time=None if expire_time is None else to_timestamp(expire_time),
+        expire_time=to_timestamp(expire_time),
     )
     fill(draft.values, values or {})
     return draft
@@ -95,8 +101,10 @@ def fill(target: Mapping[str, Value], values: Mapping[str, PythonValue | Value])
     for slot, value in values.items():
         try:
             target[slot].CopyFrom(to_value(value))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"values[{slot!r}]: {error}") from None
+        except TypeError as error:
+            raise TypeError(f"values[{slot!r}]: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"values[{slot!r}]: {error}") from None
 
 
 def _to_instant(moment: datetime) -> Instant:

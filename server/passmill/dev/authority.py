@@ -1,7 +1,9 @@
-"""A throw-away certificate authority shaped like Apple's: root, WWDR-like intermediate, pass certificates.
+"""A throw-away certificate authority shaped like Apple's: root, WWDR-like intermediate, pass
+certificates.
 
-For development, the demo and the tests. No device trusts it. Layout of the certificates: Apple's "Worldwide Developer
-Relations" G4 and a Pass Type ID certificate as issued in 2025. It can also make the wrong ones that must be refused.
+For development, the demo and the tests. No device trusts it. Layout of the certificates: Apple's
+"Worldwide Developer Relations" G4 and a Pass Type ID certificate as issued in 2025. It can also
+make the wrong ones that must be refused.
 """
 
 from dataclasses import dataclass, field
@@ -108,8 +110,8 @@ class IssuedCertificate:
 class ThrowawayAuthority:
     """A root and a WWDR-like intermediate, made anew with each instance.
 
-    Two authorities made with the same `generation` have intermediates of one name and different keys, as Apple's G1 to G6
-    have: only the key identifier tells them apart.
+    Two authorities made with the same `generation` have intermediates of one name and different
+    keys, as Apple's G1 to G6 have: only the key identifier tells them apart.
     """
 
     def __init__(self, *, now: datetime, generation: str = "G4") -> None:
@@ -150,8 +152,8 @@ class ThrowawayAuthority:
     ) -> x509.Certificate:
         """Issue a certificate for the intermediate's name and key.
 
-        The first one is what `wwdr_pem` gives. Further ones are renewals with other dates, or wrong: one that may not
-        issue certificates, or one that another root's key signed.
+        The first one is what `wwdr_pem` gives. Further ones are renewals with other dates, or
+        wrong: one that may not issue certificates, or one that another root's key signed.
         """
         name = _authority_name("Developer Relations CA", unit=self._generation)
         root_key = self._root_key if signed_by_root else _generate(KeyType.RSA_2048)
@@ -178,7 +180,7 @@ class ThrowawayAuthority:
         self,
         *,
         now: datetime,
-        pass_type_identifier: str = "pass.example.coffee",
+        pass_type_identifier: str = "pass.example.coffee",  # noqa: S107 - an identifier
         team_identifier: str | None = "A1B2C3D4E5",
         organization: str = "Example Coffee Ltd",
         validity: timedelta = PASS_CERTIFICATE_VALIDITY,
@@ -196,10 +198,11 @@ class ThrowawayAuthority:
     ) -> IssuedCertificate:
         """Issue a Pass Type ID certificate, valid from `now` (aware), with a new key.
 
-        The rest makes wrong ones. `subject_uid`, `extension_identifier`: what the UID and extension 6.1.16 say instead of
-        the pass type identifier, or None to leave them out; `team_identifier` None leaves OU out; `usages`: the extended
-        key usages; `signs_data`: whether key usage has digitalSignature; `names_issuer_key`: whether there is an authority
-        key identifier; `signed_by_authority`: whether the intermediate's own key makes the signature.
+        The rest makes wrong ones. `subject_uid`, `extension_identifier`: what the UID and extension
+        6.1.16 say instead of the pass type identifier, or None to leave them out; `team_identifier`
+        None leaves OU out; `usages`: the extended key usages; `signs_data`: whether key usage has
+        digitalSignature; `names_issuer_key`: whether there is an authority key identifier;
+        `signed_by_authority`: whether the intermediate's own key makes the signature.
         """
         private_key = _generate(key_type)
         uid = pass_type_identifier if subject_uid == "" else subject_uid

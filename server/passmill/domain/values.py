@@ -33,10 +33,11 @@ Value: TypeAlias = str | int | Decimal | Money | datetime | bool
 DEFAULT_MAX_LENGTH = 512
 MAX_LENGTH_LIMIT = 10_000
 MAX_OFFSET = timedelta(hours=18)
+_MINUTE = timedelta(minutes=1)
 
 _INT64 = 1 << 63
 _MAX_DECIMAL = Decimal(10) ** MAX_NUMBER_DIGITS
-_MIN_DECIMAL = Decimal("0.0001")  # smaller ones are written with an exponent by common JSON writers
+_MIN_EXPONENT = -4  # numbers below 0.0001 are written with an exponent by common JSON writers
 _MAX_FRACTION_DIGITS = 9
 
 # No isolate here: those are looked at only when one occurs.
@@ -155,17 +156,18 @@ def normalise_url(text: str, *, max_length: int) -> str:
 
 def require_decimal(number: Decimal) -> Decimal:
     """The number as given, if a pass can show it exactly. Raises InvalidValue."""
-    if not number.is_finite():
+    parts = number.as_tuple()
+    exponent = parts.exponent
+    if not isinstance(exponent, int):
         raise InvalidValue("must be a finite number")
     if abs(number) >= _MAX_DECIMAL:
         raise InvalidValue(f"has more than {MAX_NUMBER_DIGITS} digits")
-    digits = number.as_tuple()
-    # Before normalising, or a context's precision would round.
-    if -int(digits.exponent) > _MAX_FRACTION_DIGITS:
+    if -exponent > _MAX_FRACTION_DIGITS:
         raise InvalidValue(f"has more than {_MAX_FRACTION_DIGITS} digits after the point")
-    if len(str(int("".join(map(str, digits.digits)))).rstrip("0")) > MAX_NUMBER_DIGITS:
+    significant = "".join(map(str, parts.digits)).strip("0")
+    if len(significant) > MAX_NUMBER_DIGITS:
         raise InvalidValue(f"has more than {MAX_NUMBER_DIGITS} significant digits")
-    if number != 0 and abs(number) < _MIN_DECIMAL:
+    if significant and number.adjusted() < _MIN_EXPONENT:
         raise InvalidValue("is closer to zero than 0.0001")
     return number
 
@@ -177,7 +179,7 @@ def require_instant(moment: datetime) -> datetime:
         raise InvalidValue("must have an offset from UTC")
     if moment.microsecond:
         raise InvalidValue("has a fraction of a second; passes hold whole seconds")
-    if offset % timedelta(minutes=1) or abs(offset) > MAX_OFFSET:
+    if offset and (offset % _MINUTE or abs(offset) > MAX_OFFSET):
         raise InvalidValue("must have an offset from UTC of whole minutes, at most 18 hours")
     return moment
 

@@ -21,15 +21,15 @@ _STATES: Mapping[PassState, wallet_pass_pb2.Pass.State.ValueType] = {
     PassState.ACTIVE: wallet_pass_pb2.Pass.STATE_ACTIVE,
     PassState.VOIDED: wallet_pass_pb2.Pass.STATE_VOIDED,
 }
+_YEAR_10000 = 253_402_300_800  # in Unix time
 _STATE_OF = {number: state for state, number in _STATES.items()}
 
 
 def time_from_proto(stamp: Timestamp, *, path: str) -> datetime:
     """An aware datetime in whole seconds. AppError INVALID_FIELD when it is no time of our era."""
-    try:
-        return stamp.ToDatetime(tzinfo=UTC).replace(microsecond=0)
-    except (ValueError, OverflowError):
-        raise invalid_field(path, "must be a time between the years 1 and 9999") from None
+    if not 0 <= stamp.seconds < _YEAR_10000:
+        raise invalid_field(path, "must be a time between the years 1970 and 9999")
+    return datetime.fromtimestamp(stamp.seconds, UTC)
 
 
 def pass_draft_from_proto(message: wallet_pass_pb2.PassDraft, *, path: str) -> PassDraft:

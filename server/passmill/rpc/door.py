@@ -145,14 +145,13 @@ class Door:
                 async with asyncio.timeout_at(deadline):
                     caller = await self._caller(context, rule, deadline)
                     key_id = caller.key_id
+                    request = self._decode(request_class, content)
                     call = Call(
                         caller=caller,
                         method=name,
-                        fingerprint=self._keyring.request_fingerprint(content)
-                        if rule.mutates
-                        else b"",
+                        fingerprint=self._fingerprint(request) if rule.mutates else b"",
                     )
-                    result = await handler(self._decode(request_class, content), call)
+                    result = await handler(request, call)
                 return self._encode(result, context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
@@ -225,6 +224,11 @@ class Door:
             ) from None
         self._validator.check(request)
         return request
+
+    def _fingerprint(self, request: Message) -> bytes:
+        # Of the message, not of the bytes sent: maps have no order there, and a client that was
+        # restarted may send the same request with another one.
+        return self._keyring.request_fingerprint(request.SerializeToString(deterministic=True))
 
     def _encode(self, result: Result, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         if isinstance(result, Answer):

@@ -61,8 +61,7 @@ async def migrate(
     migrations = read_migrations(directory)
     connection = await asyncpg.connect(owner_url, timeout=30)
     try:
-        # Held by the session: it goes with the connection, however this process ends.
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_LOCK_SECONDS)
+        await _lock(connection)
         # A table in heavy use is left alone rather than blocked for everybody who queues behind us.
         await connection.execute("SET lock_timeout = '10s'")
         await _make_role(connection)
@@ -132,6 +131,17 @@ def _parts(name: str) -> tuple[int, Literal["pre", "post"]]:
     if found is None:
         raise MigrationRefused(f"{name} is not named NNNN_pre_what.sql or NNNN_post_what.sql.")
     return int(found[1]), "pre" if found[2] == "pre" else "post"
+
+
+async def _lock(connection: asyncpg.Connection) -> None:
+    # Held by the session: it goes with the connection, however this process ends.
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_LOCK_SECONDS)
+    except TimeoutError:
+        raise MigrationRefused(
+            f"Another migration has run for {_LOCK_SECONDS:.0f} seconds. Wait for it, then try"
+            " again."
+        ) from None
 
 
 async def _make_role(connection: asyncpg.Connection) -> None:

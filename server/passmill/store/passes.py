@@ -78,14 +78,14 @@ WITH claimed AS (
         holder_name, holder_phone, slot_values, void_reason, digest)
     SELECT
         $1, u.pass_id, u.revision_id, u.signing_identity_id, u.reference_number,
-        pg_current_xact_id()::text::bigint, $6, u.signing_time, u.expire_time, 1, 0, 1,
+        pg_current_xact_id()::text::bigint, u.create_time, u.signing_time, u.expire_time, 1, 0, 1,
         u.holder_name, u.holder_phone, u.slot_values::jsonb, '', u.digest
     FROM unnest($7::uuid[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[],
             $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[],
-            $17::bytea[])
+            $17::bytea[], $18::timestamptz[])
         AS u(request_id, pass_id, revision_id, signing_identity_id, reference_number,
             signing_time, expire_time, holder_name, holder_phone, slot_values,
-            digest)
+            digest, create_time)
     JOIN claimed USING (request_id)
     RETURNING pass_id
 ), intended AS (
@@ -94,13 +94,13 @@ WITH claimed AS (
 ), identified AS (
     INSERT INTO pass_external_ids (tenant_id, system, external_id, pass_id)
     SELECT $1, u.system, u.external_id, u.pass_id
-    FROM unnest($18::uuid[], $19::uuid[], $20::text[], $21::text[])
+    FROM unnest($19::uuid[], $20::uuid[], $21::text[], $22::text[])
         AS u(request_id, pass_id, system, external_id)
     JOIN claimed USING (request_id)
 ), told AS (
     INSERT INTO outbox (tenant_id, event_id, kind, pass_ids, detail, create_time)
     SELECT $1, u.event_id, 'pass.issued', i.pass_ids, '{}', $6
-    FROM unnest($2::uuid[], $22::uuid[]) AS u(request_id, event_id)
+    FROM unnest($2::uuid[], $23::uuid[]) AS u(request_id, event_id)
     JOIN claimed USING (request_id)
     JOIN (
         SELECT request_id, array_agg(pass_id) AS pass_ids
@@ -142,10 +142,11 @@ async def insert_issued(
                 wallet_pass.holder.phone,
                 wallet_pass.slot_values,
                 wallet_pass.digest,
+                wallet_pass.create_time,
             )
             for request_id, wallet_pass in passes
         ],
-        11,
+        12,
     )
     external_ids = columns(
         [
@@ -167,17 +168,19 @@ async def store_signatures(tx: Transaction, signed: Sequence[tuple[PassId, int, 
     A version that is no longer the current one is left alone: its successor has an intent of its
     own. Gives how many were kept.
     """
+    # Arrays and their positions instead of a join: there is one way only to run this, by the keys,
+    # whatever the planner knew of the tables when it made the plan.
     pass_ids, versions, signatures = columns(sorted(signed), 3)
     return await tx.execute(
         """
         WITH kept AS (
-            UPDATE passes p SET signature = u.signature
-            FROM unnest($2::uuid[], $3::int[], $4::bytea[]) AS u(pass_id, version, signature)
-            WHERE p.tenant_id = $1 AND p.pass_id = u.pass_id AND p.version = u.version
-            RETURNING p.pass_id
+            UPDATE passes SET signature = ($4::bytea[])[array_position($2::uuid[], pass_id)]
+            WHERE tenant_id = $1 AND pass_id = ANY($2)
+                AND version = ($3::int[])[array_position($2, pass_id)]
+            RETURNING pass_id
         )
-        DELETE FROM signing_intents i USING kept
-        WHERE i.tenant_id = $1 AND i.pass_id = kept.pass_id
+        DELETE FROM signing_intents
+        WHERE tenant_id = $1 AND pass_id = ANY(ARRAY(SELECT pass_id FROM kept))
         """,
         tx.tenant_id,
         pass_ids,
@@ -285,34 +288,29 @@ async def list_passes(
     tx: Transaction, wanted: PassFilter, *, after: PassId | None, at_most: int
 ) -> list[ListedPass]:
     """Up to `at_most` passes in the order of their ids, after the one given."""
-    external_system, external_id = wanted.external_id or (None, None)
-    rows = await tx.fetch(
-        _SELECT_LISTED  # noqa: S608 - two constants
-        + """
-        AND ($2::uuid IS NULL OR p.pass_id > $2)
-        AND ($3::uuid IS NULL OR t.program_id = $3)
-        AND ($4::uuid IS NULL OR t.template_id = $4)
-        AND ($5::smallint IS NULL OR p.state = $5)
-        AND ($6::text IS NULL OR p.holder_phone = $6)
-        AND ($7::timestamptz IS NULL OR p.create_time >= $7)
-        AND ($8::timestamptz IS NULL OR p.create_time < $8)
-        AND ($9::text IS NULL OR p.pass_id IN (
-            SELECT e.pass_id FROM pass_external_ids e
-            WHERE e.tenant_id = $1 AND e.system = $9 AND e.external_id = $10))
-        ORDER BY p.pass_id LIMIT $11
-        """,
-        tx.tenant_id,
-        after,
-        wanted.program_id,
-        wanted.template_id,
-        wanted.state,
-        wanted.holder_phone,
-        wanted.created_from,
-        wanted.created_before,
-        external_system,
-        external_id,
-        at_most,
-    )
+    # Only the conditions asked for, so that each combination finds its index.
+    conditions = {
+        "p.pass_id > ${}": after or UUID(int=0),
+        "t.program_id = ${}": wanted.program_id,
+        "t.template_id = ${}": wanted.template_id,
+        "p.state = ${}": wanted.state,
+        "p.holder_phone = ${}": wanted.holder_phone,
+        "p.create_time >= ${}": wanted.created_from,
+        "p.create_time < ${}": wanted.created_before,
+    }
+    sql, arguments = _SELECT_LISTED, list[object]([tx.tenant_id])
+    for condition, argument in conditions.items():
+        if argument is not None:
+            arguments.append(argument)
+            sql += f" AND {condition.format(len(arguments))}"
+    if wanted.external_id is not None:
+        arguments += wanted.external_id
+        sql += (
+            " AND p.pass_id IN (SELECT e.pass_id FROM pass_external_ids e WHERE e.tenant_id = $1"  # noqa: S608 - numbers
+            f" AND e.system = ${len(arguments) - 1} AND e.external_id = ${len(arguments)})"
+        )
+    arguments.append(at_most)
+    rows = await tx.fetch(f"{sql} ORDER BY p.pass_id LIMIT ${len(arguments)}", *arguments)
     return [_listed(row) for row in rows]
 
 

@@ -105,8 +105,9 @@ async def write_template(
 ) -> None:
     """Writes what can change of a template locked in this transaction; None leaves the draft."""
     await tx.execute(
-        "UPDATE templates SET display_name = $3, draft = coalesce($4, draft), version = $5, latest_revision = $6,"
-        " state = $7, update_time = $8 WHERE tenant_id = $1 AND template_id = $2",
+        "UPDATE templates SET display_name = $3, draft = coalesce($4, draft), version = $5,"
+        " latest_revision = $6, state = $7, update_time = $8"
+        " WHERE tenant_id = $1 AND template_id = $2",
         tx.tenant_id,
         template.template_id,
         template.display_name,

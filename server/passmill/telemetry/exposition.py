@@ -4,12 +4,15 @@ Served by a thread of the parent process: it answers while the event loops are b
 metrics of children through their files.
 """
 
+import struct
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -17,6 +20,10 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 READY_SERIES = "passmill_process_ready"
 REQUEST_SECONDS = 10.0
+_READ_TRIES = 20
+_READ_PAUSE_SECONDS = 0.02
+
+T = TypeVar("T")
 
 
 class MetricsView:
@@ -33,16 +40,25 @@ class MetricsView:
 
     def text(self) -> bytes:
         """All series in Prometheus' text format, summed over processes."""
-        return generate_latest(self._collected())
+        return self._read(generate_latest)
 
     def ready_processes(self) -> int:
         """How many processes have all their checks passing."""
-        return int(self._collected().get_sample_value(READY_SERIES) or 0)
+        return int(self._read(lambda series: series.get_sample_value(READY_SERIES)) or 0)
 
     def forget_process(self, pid: int) -> None:
         """A process has ended: what it held (calls in flight, readiness) counts no more."""
         if self._directory is not None:
             mark_process_dead(pid, str(self._directory))  # type: ignore[no-untyped-call]
+
+    def _read(self, read: Callable[[CollectorRegistry], T]) -> T:
+        # A process that starts has made its files before it fills them.
+        for _ in range(_READ_TRIES):
+            try:
+                return read(self._collected())
+            except struct.error:
+                sleep(_READ_PAUSE_SECONDS)
+        return read(self._collected())
 
     def _collected(self) -> CollectorRegistry:
         if self._registry is not None:

@@ -29,7 +29,10 @@ from passmill.store.database import Database
 from passmill.telemetry.metrics import Metrics
 
 _MAX_PASSES = 512  # in one group, so that nobody waits long behind a batch
-_MAX_FLUSHES = 3  # groups of one tenant under way at once in this process
+# Groups of one tenant under way at once in this process. One being written and two being signed
+# keep the database and both cores busy; more would only make the groups smaller.
+_MAX_WRITERS = 1
+_MAX_SIGNERS = 2
 _FLUSH_SECONDS = 10.0
 
 
@@ -61,7 +64,13 @@ class _Waiting:
 @dataclass(slots=True)
 class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
-    flushes: int = 0
+    written: deque[_Waiting] = field(default_factory=deque)
+    writers: int = 0
+    signers: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.waiting or self.written or self.writers or self.signers)
 
 
 class IssueGroups:
@@ -96,22 +105,44 @@ class IssueGroups:
         lane = self._lanes.setdefault(caller.tenant_id, _Lane())
         is_new: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         lane.waiting.append(_Waiting(issue=issue, is_new=is_new))
-        if lane.flushes < _MAX_FLUSHES:
-            lane.flushes += 1
-            self._tasks.create_task(self._flush_lane(caller.tenant_id, lane))
+        if lane.writers < _MAX_WRITERS:
+            lane.writers += 1
+            self._tasks.create_task(self._write_lane(caller.tenant_id, lane))
         return await is_new
 
-    async def _flush_lane(self, tenant_id: TenantId, lane: _Lane) -> None:
+    async def _write_lane(self, tenant_id: TenantId, lane: _Lane) -> None:
         try:
             while lane.waiting:
                 group = _take_group(lane.waiting)
-                await self._flush(tenant_id, group)
+                lane.written.extend(await self._write_group(tenant_id, group))
+                if lane.written and lane.signers < _MAX_SIGNERS:
+                    lane.signers += 1
+                    self._tasks.create_task(self._sign_lane(tenant_id, lane))
         finally:
-            lane.flushes -= 1
-            if not lane.flushes and not lane.waiting:
-                self._lanes.pop(tenant_id, None)
+            lane.writers -= 1
+            self._forget_idle(tenant_id, lane)
 
-    async def _flush(self, tenant_id: TenantId, group: list[_Waiting]) -> None:
+    async def _sign_lane(self, tenant_id: TenantId, lane: _Lane) -> None:
+        try:
+            while lane.written:
+                group = _take_group(lane.written)
+                try:
+                    await self._sign(tenant_id, [each.issue for each in group])
+                finally:
+                    # Committed is issued, whatever became of the signatures.
+                    for each in group:
+                        if not each.is_new.done():
+                            each.is_new.set_result(True)
+        finally:
+            lane.signers -= 1
+            self._forget_idle(tenant_id, lane)
+
+    def _forget_idle(self, tenant_id: TenantId, lane: _Lane) -> None:
+        if lane.is_idle and self._lanes.get(tenant_id) is lane:
+            del self._lanes[tenant_id]
+
+    async def _write_group(self, tenant_id: TenantId, group: list[_Waiting]) -> list[_Waiting]:
+        """Writes a group; gives those of it that are now to be signed, the others are answered."""
         try:
             new = await self._write(tenant_id, [each.issue for each in group])
         except asyncio.CancelledError:
@@ -121,16 +152,19 @@ class IssueGroups:
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             if len(group) > 1 and not isinstance(error, AppError):
                 # One request's fault must not be its neighbours': each alone.
-                for each in group:
-                    await self._flush(tenant_id, [each])
-                return
+                alone = [await self._write_group(tenant_id, [each]) for each in group]
+                return [each for written in alone for each in written]
             for each in group:
                 if not each.is_new.done():
                     each.is_new.set_exception(error)
-            return
+            return []
         for each in group:
-            if not each.is_new.done():
-                each.is_new.set_result(each.issue.answer.request_id in new)
+            is_new = each.issue.answer.request_id in new
+            if not (is_new and each.issue.rendered) and not each.is_new.done():
+                each.is_new.set_result(is_new)
+        return [
+            each for each in group if each.issue.answer.request_id in new and each.issue.rendered
+        ]
 
     async def _write(self, tenant_id: TenantId, issues: list[PreparedIssue]) -> set[UUID]:
         issues = sorted(issues, key=lambda issue: issue.answer.request_id)
@@ -147,10 +181,10 @@ class IssueGroups:
                 event_ids=[new_uuid() for _ in issues],
                 now=self._clock.now(),
             )
-        written = [issue for issue in issues if issue.answer.request_id in new and issue.rendered]
-        self._metrics.issued(sum(len(issue.rendered) for issue in written))
-        await self._sign(tenant_id, written)
-        return set(new)
+        self._metrics.issued(
+            sum(len(issue.rendered) for issue in issues if issue.answer.request_id in new)
+        )
+        return new
 
     async def _sign(self, tenant_id: TenantId, issues: list[PreparedIssue]) -> None:
         # The passes are committed: from here on a failure is not the caller's. The sweeper finishes

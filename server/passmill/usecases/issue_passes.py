@@ -111,6 +111,7 @@ class IssuePasses:
                 return kept
             raise
         if mutation.validate_only:
+            await self._mutator.replay(mutation)  # refuses a request id that is used
             answer = self._dry_run(mutation, issuer, drafts, checked)
             return Answer(content=answer, is_replayed=False)
 

@@ -1,7 +1,9 @@
-//! `passmill._signer`: the Python face of `pkpass`. It converts and maps errors; every rule is in `pkpass`.
+//! `passmill._signer`: the Python face of `pkpass`. It converts and maps errors; every rule is in
+//! `pkpass`.
 //!
-//! Inputs are held as immutable bytes, the work runs without the GIL, and a panic becomes `SigningFailed`.
-//! What the functions promise is documented where Python readers look: `server/passmill/_signer.pyi`.
+//! Inputs are held as immutable bytes, the work runs without the GIL, and a panic becomes
+//! `SigningFailed`. What the functions promise is documented where Python readers look:
+//! `server/passmill/_signer.pyi`.
 #![allow(missing_docs)] // PyO3's macros make undocumented public items
 #![allow(clippy::needless_pass_by_value)] // what PyO3 extracts is owned
 
@@ -12,8 +14,8 @@ mod identity;
 use pyo3::prelude::*;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes memory when it is freed: the decoders of PKCS#12 and PKCS#8 leave keys in buffers of theirs.
-/// Bundles are written straight into Python's memory, so what is freed here is small.
+/// Wipes memory when it is freed: the decoders of PKCS#12 and PKCS#8 leave keys in buffers of
+/// theirs. Bundles are written straight into Python's memory, so what is freed here is small.
 #[global_allocator]
 static WIPING: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 

@@ -22,7 +22,7 @@ def create_tenant(display_name: str, **options: Unpack[ChangeOptions]) -> Call[p
 
 
 def set_tenant_state(
-    tenant_id: str, state: pb.Tenant.State, **options: Unpack[ChangeOptions]
+    tenant_id: str, state: pb.Tenant.State.ValueType, **options: Unpack[ChangeOptions]
 ) -> Call[pb.Tenant]:
     """Stops or restarts a tenant's API keys. Operators only."""
     request = pb.SetTenantStateRequest(tenant_id=tenant_id, state=state, meta=meta_of(options))
@@ -55,7 +55,7 @@ def list_tenants(*, page_size: int = 500, **options: Unpack[ReadOptions]) -> Lis
 def create_api_key(
     display_name: str,
     *,
-    scopes: Iterable[pb.ApiScope],
+    scopes: Iterable[pb.ApiScope.ValueType],
     expire_time: datetime | None = None,
     tenant_id: str = "",
     **options: Unpack[ChangeOptions],
@@ -65,7 +65,7 @@ def create_api_key(
         tenant_id=tenant_id,
         display_name=display_name,
         scopes=scopes,
-        expire_time=expire_time and to_timestamp(expire_time),
+        expire_time=to_timestamp(expire_time),
         meta=meta_of(options),
     )
     return call_of(_SERVICE, request, pb.CreateApiKeyResponse, lambda answer: answer, options)
@@ -148,7 +148,7 @@ def list_signing_identities(
     def page(token: str) -> Call[tuple[Sequence[pb.SigningIdentity], str]]:
         request = pb.ListSigningIdentitiesRequest(
             tenant_id=tenant_id,
-            expire_time_before=expire_time_before and to_timestamp(expire_time_before),
+            expire_time_before=to_timestamp(expire_time_before),
             page_size=page_size,
             page_token=token,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Unpack
 
@@ -75,7 +75,7 @@ def batch_issue_passes(
 
 
 def get_pass(
-    *, view: PassView = PassView.PASS_VIEW_FULL, **named: Unpack[PassName]
+    *, view: PassView.ValueType = PassView.PASS_VIEW_FULL, **named: Unpack[PassName]
 ) -> Call[Pass]:
     """Gives one pass. Scope: read."""
     request = pb.GetPassRequest(ref=_ref(named), view=view)
@@ -86,20 +86,18 @@ def list_passes(
     *,
     program_id: str = "",
     template_id: str = "",
-    state: Pass.State = Pass.STATE_UNSPECIFIED,
+    state: Pass.State.ValueType = Pass.STATE_UNSPECIFIED,
     holder_phone: str = "",
     external_id: tuple[str, str] | None = None,
     create_time_from: datetime | None = None,
     create_time_before: datetime | None = None,
-    view: PassView = PassView.PASS_VIEW_FULL,
+    view: PassView.ValueType = PassView.PASS_VIEW_FULL,
     page_size: int = 500,
     **options: Unpack[ReadOptions],
 ) -> Listing[Pass]:
     """Lists passes in the order of their ids, page by page; each filter given narrows it.
     `external_id`: system and id there. Scope: read."""
-    pair = external_id and pb.ListPassesRequest.ExternalId(
-        system=external_id[0], id=external_id[1]
-    )
+    pair = external_id and pb.ListPassesRequest.ExternalId(system=external_id[0], id=external_id[1])
     request = pb.ListPassesRequest(
         filter=pb.ListPassesRequest.Filter(
             program_id=program_id,
@@ -107,14 +105,14 @@ def list_passes(
             state=state,
             holder_phone=holder_phone,
             external_id=pair,
-            create_time_from=create_time_from and to_timestamp(create_time_from),
-            create_time_before=create_time_before and to_timestamp(create_time_before),
+            create_time_from=to_timestamp(create_time_from),
+            create_time_before=to_timestamp(create_time_before),
         ),
         page_size=page_size,
         view=view,
     )
 
-    def page(token: str) -> Call[tuple[Iterable[Pass], str]]:
+    def page(token: str) -> Call[tuple[Sequence[Pass], str]]:
         request.page_token = token
         return call_of(
             _SERVICE,
@@ -151,7 +149,7 @@ def update_pass(
     ]
     wallet_pass = Pass(
         holder=Holder(name=name or "", phone=phone or "", external_ids=external_ids),
-        expire_time=expire_time and to_timestamp(expire_time),
+        expire_time=to_timestamp(expire_time),
         revision=revision or 0,
     )
     fill(wallet_pass.values, given)

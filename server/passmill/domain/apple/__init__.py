@@ -1,6 +1,7 @@
 """Apple Wallet: from a template to pass.json and its neighbours, and what Apple asks of it."""
 
-from passmill.domain.apple.document import RevisionPins, TemplateNotRenderable
+from passmill.domain.apple.document import RevisionPins
+from passmill.domain.apple.field_nodes import TemplateNotRenderable
 from passmill.domain.apple.lint import ImageInfo, lint
 from passmill.domain.apple.nodes import Form, Hole
 from passmill.domain.apple.pass_json import (

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from passmill.domain.apple import names
+from passmill.domain.apple.field_nodes import TemplateNotRenderable, at, field_node
 from passmill.domain.apple.nodes import (
     AUTHENTICATION_TOKEN,
     EXPIRES_AT,
@@ -25,14 +25,12 @@ from passmill.domain.apple.nodes import (
     ScalarNode,
     TextNode,
 )
-from passmill.domain.apple.text_nodes import TextNodes, UnrenderableText, single_placeholder
+from passmill.domain.apple.text_nodes import TextNodes
 from passmill.domain.templates.content import (
     AppleFeaturedAction,
     Barcode,
     Beacon,
     Colors,
-    DataDetector,
-    Field,
     FieldPosition,
     Location,
     Nfc,
@@ -40,7 +38,7 @@ from passmill.domain.templates.content import (
     RelevantDate,
     TemplateContent,
 )
-from passmill.domain.templates.placeholders import SERIAL_NUMBER, BadTemplateText
+from passmill.domain.templates.placeholders import SERIAL_NUMBER
 from passmill.domain.values import SlotType
 
 Members = Iterator[tuple[str, Node]]
@@ -56,26 +54,9 @@ class RevisionPins:
     web_service_url: str | None
 
 
-class TemplateNotRenderable(ValueError):
-    """A template that no pass can be made from; the linter says the same and more."""
-
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}")
-        self.path = path
-        self.message = message
-
-
 def build_document(content: TemplateContent, pins: RevisionPins) -> ObjectNode:
     """The tree of pass.json. Raises TemplateNotRenderable."""
     return _Document(content, pins).build()
-
-
-@contextmanager
-def _at(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (UnrenderableText, BadTemplateText) as error:
-        raise TemplateNotRenderable(path, str(error)) from error
 
 
 class _Document:
@@ -101,7 +82,7 @@ class _Document:
         return ObjectNode(tuple(members), keep=True)
 
     def _text(self, path: str, text: str) -> TextNode:
-        with _at(path):
+        with at(path):
             return self._nodes.text(text)
 
     def _identity(self) -> Members:
@@ -191,7 +172,7 @@ class _Document:
         return ObjectNode(tuple(members))
 
     def _start(self, index: int) -> Node:
-        with _at(f"relevant_dates[{index}].start"):
+        with at(f"relevant_dates[{index}].start"):
             return self._nodes.date(self._content.relevant_dates[index].start)
 
     def _relevant_date(self, index: int) -> Node:
@@ -200,7 +181,7 @@ class _Document:
         if not date.end:
             # iOS 18's first SDK called it relevantDate; date is what came of it.
             return ObjectNode((("date", start), ("relevantDate", start)))
-        with _at(f"relevant_dates[{index}].end"):
+        with at(f"relevant_dates[{index}].end"):
             end = self._nodes.date(date.end)
         return ObjectNode(
             (("startDate", start), ("endDate", end)), whole=frozenset({"startDate", "endDate"})
@@ -210,7 +191,7 @@ class _Document:
         override = TextNode((self._nodes.hole(EXPIRES_AT, Form.DATE),))
         alternatives: tuple[Node, ...] = (override,)
         if self._content.expires:
-            with _at("expires"):
+            with at("expires"):
                 alternatives = (override, self._nodes.date(self._content.expires))
         yield "expirationDate", FirstOf(alternatives)
         yield "voided", ScalarNode(self._nodes.hole(VOIDED, Form.BOOLEAN))
@@ -222,7 +203,7 @@ class _Document:
         indexed = sorted(enumerate(self._content.links), key=lambda pair: order.index(pair[1].kind))
         for index, link in indexed:
             plain = link.kind in names.EMAIL_LINKS | names.PHONE_LINKS
-            with _at(f"links[{index}].target"):
+            with at(f"links[{index}].target"):
                 target = self._nodes.text(link.target) if plain else self._nodes.url(link.target)
             yield names.LINK_KEYS[link.kind], target
 
@@ -268,11 +249,11 @@ class _Document:
         yield from _list("featuredActions", map(self._action, range(len(hints.featured_actions))))
         upcoming: list[Node] = []
         for index, entry in enumerate(hints.upcoming_pass_information):
-            with _at(f"apple.upcoming_pass_information[{index}]"):
+            with at(f"apple.upcoming_pass_information[{index}]"):
                 upcoming.append(nodes.structured(entry))
         yield from _list("upcomingPassInformation", upcoming)
         if hints.user_info:
-            with _at("apple.user_info"):
+            with at("apple.user_info"):
                 yield "userInfo", nodes.structured(hints.user_info)
 
     def _action(self, index: int) -> Node:
@@ -283,7 +264,7 @@ class _Document:
         ]
         needed = frozenset[str]()
         if action.url:
-            with _at(f"apple.featured_actions[{index}].url"):
+            with at(f"apple.featured_actions[{index}].url"):
                 members.append(("url", self._nodes.url(action.url)))
             needed = frozenset({"url"})
         if action.place_identifier:
@@ -292,7 +273,7 @@ class _Document:
 
     def _top_semantics(self) -> Members:
         if self._content.semantics:
-            with _at("semantics"):
+            with at("semantics"):
                 yield "semantics", self._nodes.semantics(self._content.semantics)
 
     def _style(self) -> Members:
@@ -302,69 +283,12 @@ class _Document:
             members.append(("transitType", Constant(names.TRANSIT_TYPES[content.transit_type])))
         for position in FieldPosition:
             fields = [
-                self._field(index, field)
+                field_node(self._nodes, index, field)
                 for index, field in enumerate(content.fields)
                 if field.position is position
             ]
             members.extend(_list(names.POSITION_KEYS[position], fields))
         yield names.STYLE_KEYS[content.style], ObjectNode(tuple(members), keep=True)
-
-    def _field(self, index: int, field: Field) -> Node:
-        path = f"fields[{index}]"
-        members: list[tuple[str, Node]] = [("key", Constant(field.key))]
-        if field.label:
-            members.append(("label", self._text(f"{path}.label", field.label)))
-        with _at(f"{path}.value"):
-            members.extend(self._value(field))
-        if field.attributed_value:
-            with _at(f"{path}.attributed_value"):
-                members.append(("attributedValue", self._nodes.html(field.attributed_value)))
-        if field.change_message:
-            text = self._text(f"{path}.change_message", field.change_message)
-            members.append(("changeMessage", text))
-        # What a field says goes or stays as one; its semantics may be thinned out.
-        whole = frozenset(name for name, _ in members)
-        members.extend(_presentation(field))
-        if field.semantics:
-            with _at(f"{path}.semantics"):
-                members.append(("semantics", self._nodes.semantics(field.semantics)))
-        return ObjectNode(tuple(members), whole=whole)
-
-    def _value(self, field: Field) -> Members:
-        nodes, text = self._nodes, field.value
-        name = single_placeholder(nodes.parse(text))
-        is_money = name is not None and nodes.type_of(name) is SlotType.MONEY
-        if field.date_style is not None or field.time_style is not None:
-            yield "value", nodes.date(text)
-        elif field.number_style is not None or field.currency_code:
-            yield "value", nodes.number(text)
-        else:
-            yield "value", nodes.field_value(text)
-        if name is not None and is_money and field.number_style is None:
-            yield "currencyCode", TextNode((nodes.hole(name, Form.CURRENCY),))
-        elif field.currency_code:
-            yield "currencyCode", Constant(field.currency_code)
-
-
-def _presentation(field: Field) -> Members:
-    if field.alignment is not None:
-        yield "textAlignment", Constant(names.ALIGNMENTS[field.alignment])
-    if field.row is not None:
-        yield "row", Constant(field.row)
-    if field.date_style is not None:
-        yield "dateStyle", Constant(names.DATE_STYLES[field.date_style])
-    if field.time_style is not None:
-        yield "timeStyle", Constant(names.DATE_STYLES[field.time_style])
-    if field.ignores_time_zone:
-        yield "ignoresTimeZone", Constant(value=True)
-    if field.is_relative:
-        yield "isRelative", Constant(value=True)
-    if field.number_style is not None:
-        yield "numberStyle", Constant(names.NUMBER_STYLES[field.number_style])
-    if field.data_detectors:
-        detectors = [d for d in field.data_detectors if d is not DataDetector.NONE]
-        items = tuple(Constant(names.DATA_DETECTORS[detector]) for detector in detectors)
-        yield "dataDetectorTypes", ArrayNode(items)
 
 
 def write_color(path: str, color: str) -> str:

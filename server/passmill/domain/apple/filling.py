@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 from urllib.parse import quote
 
 from passmill.domain.apple.nodes import Form, Hole
@@ -16,6 +17,8 @@ from passmill.domain.templates.formats import FORMATS, format_decimal
 from passmill.domain.values import SlotType, Value
 
 Sources: TypeAlias = Mapping[str, Value | None]
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII).fullmatch
+
 Writer: TypeAlias = Callable[[Value], str]
 
 
@@ -25,6 +28,11 @@ def trim_number(digits: str) -> str:
         return digits if digits != "-0" else "0"
     trimmed = digits.rstrip("0").rstrip(".")
     return trimmed if trimmed != "-0" else "0"
+
+
+def percent_encode(text: str) -> str:
+    """The text as one component of an address (RFC 3986): only unreserved characters stand."""
+    return text if _UNRESERVED(text) else quote(text, safe="")
 
 
 def _write_text(text: Value) -> str:
@@ -87,7 +95,7 @@ def writer(hole: Hole) -> Writer:
             # Only these can hold what needs escaping.
             return _write_text if hole.type in {SlotType.TEXT, SlotType.URL} else formatted
         case Form.URL_COMPONENT:
-            return lambda value: quote(formatted(value), safe="")
+            return lambda value: percent_encode(formatted(value))
         case Form.HTML:
             return lambda value: _write_text(html.escape(formatted(value)))
         case Form.NUMBER:

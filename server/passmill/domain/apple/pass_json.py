@@ -159,13 +159,14 @@ class _Layout:
 
     def fill(self, sources: Sources) -> bytes:
         texts = self._texts.copy()
-        for at, source, write in self._writers:
-            value = sources.get(source)
-            if value is None:
-                raise MissingValue(f'values["{source}"] is required')
-            texts[at] = write(value)
-        for at, names in self._encodings:
-            texts[at] = barcode_encoding([str(sources[name]) for name in names])
+        # Nothing here is None: what may be absent is not in this layout when it is.
+        try:
+            for at, source, write in self._writers:
+                texts[at] = write(sources[source])  # type: ignore[arg-type]
+            for at, names in self._encodings:
+                texts[at] = barcode_encoding([str(sources[name]) for name in names])
+        except KeyError as error:
+            raise MissingValue(f'values["{error.args[0]}"] is required') from None
         return "".join(texts).encode()
 
 

@@ -62,10 +62,14 @@ def compile_value_rules(content: TemplateContent) -> ValueRules:
 class ValueRules:
     """The rules of one template revision."""
 
-    __slots__ = ("_places", "_slots")
+    __slots__ = ("_defaults", "_places", "_required", "_slots")
 
     def __init__(self, content: TemplateContent) -> None:
         self._slots = {slot.name: slot for slot in content.slots}
+        self._defaults = {slot.name: slot.default_value for slot in content.slots}
+        self._required = tuple(
+            slot.name for slot in content.slots if slot.required and slot.default_value is None
+        )
         self._places = tuple(_places(content))
 
     def check(
@@ -77,20 +81,24 @@ class ValueRules:
         """
         violations: list[FieldViolation] = []
         admitted = self._admit(values, violations)
-        for slot in self._slots.values():
-            if slot.required and slot.default_value is None and slot.name not in admitted:
-                given = values.get(slot.name) == ""
+        for name in self._required:
+            if name not in admitted and not _has(violations, name):
+                given = values.get(name) == ""
                 message = "must not be empty" if given else "is required by the template"
-                if not _has(violations, slot.name):
-                    violations.append(_violation(slot.name, message))
-        name, wrong = check_text(holder_name, path=HOLDER_NAME, max_length=HOLDER_TEXT_LIMIT)
+                violations.append(_violation(name, message))
+        holder_name, wrong = check_text(holder_name, path=HOLDER_NAME, max_length=HOLDER_TEXT_LIMIT)
         violations += wrong
-        phone, wrong = check_text(holder_phone, path=HOLDER_PHONE, max_length=HOLDER_TEXT_LIMIT)
+        holder_phone, wrong = check_text(
+            holder_phone, path=HOLDER_PHONE, max_length=HOLDER_TEXT_LIMIT
+        )
         violations += wrong
         if self._places and not violations:
-            self._check_places(admitted, name, phone, violations)
+            self._check_places(admitted, holder_name, holder_phone, violations)
         return CheckedValues(
-            values=admitted, holder_name=name, holder_phone=phone, violations=tuple(violations)
+            values=admitted,
+            holder_name=holder_name,
+            holder_phone=holder_phone,
+            violations=tuple(violations),
         )
 
     def _admit(
@@ -121,8 +129,7 @@ class ValueRules:
         holder_phone: str,
         violations: list[FieldViolation],
     ) -> None:
-        known = {name: slot.default_value for name, slot in self._slots.items()}
-        sources: dict[str, Value | None] = {**known, **values}
+        sources: dict[str, Value | None] = {**self._defaults, **values}
         sources[HOLDER_NAME] = holder_name or None
         sources[HOLDER_PHONE] = holder_phone or None
         for place in self._places:

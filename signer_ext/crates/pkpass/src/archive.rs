@@ -1,7 +1,8 @@
 //! The zip container: stored entries only, sizes known before the data, and nothing optional.
 //!
-//! No data descriptors, extra fields, comments, directory entries or zip64, ASCII names, one fixed time:
-//! the form that every reader takes, and equal input gives equal bytes. [PKWARE APPNOTE 6.3.10, section 4.3]
+//! No data descriptors, extra fields, comments, directory entries or zip64, ASCII names, one fixed
+//! time: the form that every reader takes, and equal input gives equal bytes. [PKWARE APPNOTE
+//! 6.3.10, section 4.3]
 
 use crate::error::{Error, Reason, Result};
 
@@ -26,7 +27,8 @@ const UNIX_REGULAR_FILE_0644: u32 = 0o100_644 << 16;
 const DOS_TIME: u16 = 0;
 const DOS_DATE: u16 = 1 << 5 | 1;
 
-/// Writes entries one after the other; local headers with data and the central directory side by side.
+/// Writes entries one after the other; local headers with data and the central directory side by
+/// side.
 #[derive(Debug, Default)]
 pub struct ArchiveWriter {
     /// Offset of `local` in the finished archive.
@@ -37,7 +39,8 @@ pub struct ArchiveWriter {
 }
 
 impl ArchiveWriter {
-    /// A writer that goes on behind entries written before: `base` bytes of them, with this central directory.
+    /// A writer that goes on behind entries written before: `base` bytes of them, with this central
+    /// directory.
     #[must_use]
     pub fn after(base: usize, central: &[u8], entries: u16) -> Self {
         Self { base, local: Vec::new(), central: central.to_vec(), entries }
@@ -185,8 +188,10 @@ mod tests {
         let mut archive = ArchiveWriter::default();
         archive.add("a.txt", b"abc").unwrap();
         let expected: Vec<u8> = [
-            b"PK\x03\x04\x0a\0\0\0\0\0\0\0\x21\0\xc2\x41\x24\x35\x03\0\0\0\x03\0\0\0\x05\0\0\0a.txtabc".as_slice(),
-            b"PK\x01\x02\x0a\x03\x0a\0\0\0\0\0\0\0\x21\0\xc2\x41\x24\x35\x03\0\0\0\x03\0\0\0\x05\0\0\0",
+            b"PK\x03\x04\x0a\0\0\0\0\0\0\0\x21\0\xc2\x41\x24\x35".as_slice(),
+            b"\x03\0\0\0\x03\0\0\0\x05\0\0\0a.txtabc",
+            b"PK\x01\x02\x0a\x03\x0a\0\0\0\0\0\0\0\x21\0\xc2\x41\x24\x35",
+            b"\x03\0\0\0\x03\0\0\0\x05\0\0\0",
             b"\0\0\0\0\0\0\0\0\xa4\x81\0\0\0\0a.txt",
             b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x33\0\0\0\x26\0\0\0\0\0",
         ]

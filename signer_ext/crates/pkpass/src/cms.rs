@@ -1,13 +1,15 @@
 //! `signature`: a detached CMS `SignedData` in DER, made by filling the holes of a frame.
 //!
-//! Between two passes of one certificate only three things differ: signing time, digest of the manifest, and the
-//! signature value. Everything else is laid out once per certificate. [RFC 5652, section 5]
+//! Between two passes of one certificate only three things differ: signing time, digest of the
+//! manifest, and the signature value. Everything else is laid out once per certificate. [RFC 5652,
+//! section 5]
 //!
 //! ```text
 //! ContentInfo { signedData, [0] SignedData { version 1, digestAlgorithms { sha256 },
 //!   encapContentInfo { data, eContent absent }, certificates [0] { leaf, intermediate },
 //!   signerInfos { { version 1, sid { issuer, serialNumber }, digestAlgorithm sha256,
-//!     signedAttrs [0] { contentType, signingTime, messageDigest }, signatureAlgorithm, signature } } } }
+//!     signedAttrs [0] { contentType, signingTime, messageDigest }, signatureAlgorithm,
+//!     signature } } } }
 //! ```
 
 use std::time::Duration;
@@ -47,7 +49,8 @@ const LAST_UTC_TIME_YEAR: u16 = 2049;
 
 /// What is signed: the DER of the signed attributes as `SET OF`. [RFC 5652, section 5.4]
 ///
-/// DER sorts them by their bytes, which begin with the length: content type, signing time, message digest.
+/// DER sorts them by their bytes, which begin with the length: content type, signing time, message
+/// digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedAttributes(Vec<u8>);
 
@@ -122,8 +125,8 @@ pub struct CmsFrame {
 }
 
 impl CmsFrame {
-    /// Lays out the frame for a leaf certificate, its intermediate (both DER), and the leaf's issuer name and
-    /// serial number as they stand in it (DER).
+    /// Lays out the frame for a leaf certificate, its intermediate (both DER), and the leaf's
+    /// issuer name and serial number as they stand in it (DER).
     #[must_use]
     pub fn new(
         leaf: &[u8],
@@ -132,7 +135,8 @@ impl CmsFrame {
         serial_number: &[u8],
         algorithm: SignatureAlgorithm,
     ) -> Self {
-        // A SET OF in DER is sorted; no certificate is the other's prefix, so comparing bytes is enough.
+        // A SET OF in DER is sorted; no certificate is the other's prefix, so comparing bytes is
+        // enough.
         let mut certificates = [leaf, intermediate];
         certificates.sort_unstable();
         let signed_data = [
@@ -153,7 +157,8 @@ impl CmsFrame {
 
     /// The CMS with these attributes and their signature.
     ///
-    /// The lengths around the holes are written from the inside out; the frame's own bytes are only copied.
+    /// The lengths around the holes are written from the inside out; the frame's own bytes are only
+    /// copied.
     #[must_use]
     pub fn fill(&self, attributes: &SignedAttributes, signature: &[u8]) -> Vec<u8> {
         let attributes = attributes.0.get(1..).unwrap_or_default(); // re-tagged: SET OF becomes [0]
@@ -255,7 +260,8 @@ mod tests {
     #[test]
     fn signed_attributes_with_utc_time() {
         let expected = [
-            b"\x31\x69\x30\x18\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03\x31\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01".as_slice(),
+            b"\x31\x69\x30\x18\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03".as_slice(),
+            b"\x31\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01",
             b"\x30\x1c\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x05\x31\x0f\x17\x0d260131235958Z",
             b"\x30\x2f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04\x31\x22\x04\x20",
             &[0xab; 32],
@@ -300,7 +306,8 @@ mod tests {
         }
     }
 
-    /// An independent DER reader takes the frame and writes the same bytes again, for every length of signature.
+    /// An independent DER reader takes the frame and writes the same bytes again, for every length
+    /// of signature.
     #[test]
     fn is_canonical_der() {
         let issuer = b"\x30\x0d\x31\x0b\x30\x09\x06\x03\x55\x04\x06\x13\x02US";

@@ -183,3 +183,32 @@ impl Error {
 
 /// What every fallible function of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No token stands for two reasons, and the README lists them all.
+    #[test]
+    fn tokens_are_unique_and_listed() {
+        let readme = include_str!("../../../README.md");
+        let mut listed: Vec<&str> = readme.split_whitespace().collect();
+        listed.sort_unstable();
+        let mut tokens: Vec<&str> = Reason::ALL.iter().map(|reason| reason.token()).collect();
+        tokens.sort_unstable();
+        assert!(tokens.windows(2).all(|pair| pair[0] != pair[1]));
+        for token in tokens {
+            assert!(listed.binary_search(&token).is_ok(), "{token}");
+        }
+    }
+
+    /// The item is added and nothing else changes.
+    #[test]
+    fn an_error_can_be_numbered() {
+        let error = Error::new(Reason::PassJsonSize, "too large");
+        assert_eq!(error.item, None);
+        let numbered = error.clone().of_item(3);
+        assert_eq!((numbered.item, numbered.to_string()), (Some(3), "too large".to_owned()));
+        assert_eq!((numbered.reason, numbered.kind()), (error.reason, Kind::InvalidBundle));
+    }
+}

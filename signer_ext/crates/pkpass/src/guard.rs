@@ -1,4 +1,5 @@
-//! The last line of defence: a panic becomes an error, so a defect costs one call and not the process.
+//! The last line of defence: a panic becomes an error, so a defect costs one call and not the
+//! process.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,8 +17,8 @@ pub fn contain<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 pub(crate) fn panicked(_payload: &(dyn Any + Send)) -> Error {
     Error::new(
         Reason::Panic,
-        "the signer met a defect of its own and stopped this call; nothing was signed. \
-         Retry once; if it comes back, report it with the input's template revision.",
+        "the signer met a defect of its own and stopped this call; nothing was signed. Retry \
+         once; if it comes back, report it with the input's template revision.",
     )
 }
 

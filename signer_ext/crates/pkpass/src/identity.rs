@@ -1,5 +1,6 @@
-//! Signing identities: a pass certificate, the intermediate that issued it, and the private key, proven to belong
-//! together before the first signature. The key stays in aws-lc's memory, which wipes it when it is freed.
+//! Signing identities: a pass certificate, the intermediate that issued it, and the private key,
+//! proven to belong together before the first signature. The key stays in aws-lc's memory, which
+//! wipes it when it is freed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,17 +18,19 @@ use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::pkcs5::pbes2;
 use zeroize::Zeroizing;
 
-use crate::certificate::{ParsedCertificate, SigningCertificate};
+use crate::certificate::SigningCertificate;
 use crate::cms::SignedAttributes;
 use crate::error::{Error, Reason, Result};
 use crate::pem;
+use crate::x509::ParsedCertificate;
 
 /// Most PBKDF2 iterations tried for an encrypted key; more would be a way to stop the process.
-const MAX_ITERATIONS: u32 = 10_000_000;
+const MAX_ITERATIONS: u32 = 2_000_000;
 /// Most memory scrypt may take for an encrypted key, in bytes.
 const MAX_SCRYPT_BYTES: u64 = 1 << 28;
 
-/// A certificate with its private key. There is no way to get the key out but [wrapped](Self::wrap).
+/// A certificate with its private key. There is no way to get the key out but
+/// [wrapped](Self::wrap).
 pub struct SigningIdentity {
     certificate: Arc<SigningCertificate>,
     key: PrivateKey,
@@ -46,7 +49,8 @@ impl fmt::Debug for SigningIdentity {
 impl SigningIdentity {
     /// Loads a PKCS#12 file as Keychain Access and OpenSSL (also with `-legacy`) export it.
     ///
-    /// The intermediate is looked for in the file and in `intermediates` (each PEM or DER). `now` in Unix seconds.
+    /// The intermediate is looked for in the file and in `intermediates` (each PEM or DER). `now`
+    /// in Unix seconds.
     pub fn from_pkcs12<D: AsRef<[u8]>>(
         data: &[u8],
         password: &str,
@@ -62,7 +66,8 @@ impl SigningIdentity {
             return Err(Error::new(
                 Reason::NoPrivateKey,
                 format!(
-                    "the PKCS#12 file has {} private keys, and one is needed: in Keychain Access, export the certificate opened up with its key",
+                    "the PKCS#12 file has {} private keys, and one is needed: in Keychain Access, \
+                     export the certificate opened up with its key",
                     archive.keys.len()
                 ),
             ));
@@ -76,7 +81,8 @@ impl SigningIdentity {
                 "the PKCS#12 file has no certificate: export certificate and key together",
             ));
         }
-        // The leaf is the certificate of this key; if there is none, the first one tells the mismatch.
+        // The leaf is the certificate of this key; if there is none, the first one tells the
+        // mismatch.
         let position = certificates
             .iter()
             .position(|der| {
@@ -89,9 +95,11 @@ impl SigningIdentity {
         Self::prove(&leaf, &certificates, key, now)
     }
 
-    /// Loads a certificate (PEM or DER) and a private key (PEM or DER; PKCS#8, encrypted PKCS#8, PKCS#1 or SEC1).
+    /// Loads a certificate (PEM or DER) and a private key (PEM or DER; PKCS#8, encrypted PKCS#8,
+    /// PKCS#1 or SEC1).
     ///
-    /// Further certificates in the PEM are candidates for the intermediate too. `now` in Unix seconds.
+    /// Further certificates in the PEM are candidates for the intermediate too. `now` in Unix
+    /// seconds.
     pub fn from_pem<D: AsRef<[u8]>>(
         certificate: &[u8],
         private_key: &[u8],
@@ -125,7 +133,8 @@ impl SigningIdentity {
         if key.public_bits() != certificate.public_key_bits() {
             return Err(Error::new(
                 Reason::KeyMismatch,
-                "the private key does not belong to the certificate: use the key the signing request was made with",
+                "the private key does not belong to the certificate: use the key the signing \
+                 request was made with",
             ));
         }
         certificate.check_validity(now)?;
@@ -150,7 +159,8 @@ impl SigningIdentity {
         }
         Err(Error::new(
             Reason::SignatureCheck,
-            "a fresh signature did not verify with its own public key and was withheld: retry; if it comes back, take this machine out of service",
+            "a fresh signature did not verify with its own public key and was withheld: retry; if \
+             it comes back, take this machine out of service",
         ))
     }
 }
@@ -181,9 +191,14 @@ impl PrivateKey {
             };
         }
         let blocks = pem::blocks(data, Reason::UnreadablePrivateKey)?;
-        let block = blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY")).ok_or_else(|| {
-            Error::new(Reason::NoPrivateKey, "there is no PRIVATE KEY block in the PEM: give the key the signing request was made with")
-        })?;
+        let block =
+            blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY")).ok_or_else(|| {
+                Error::new(
+                    Reason::NoPrivateKey,
+                    "there is no PRIVATE KEY block in the PEM: give the key the signing request \
+                     was made with",
+                )
+            })?;
         match block.label.as_str() {
             "ENCRYPTED PRIVATE KEY" => decrypt(&block.der, password),
             _ => Self::from_der(&block.der),
@@ -204,7 +219,8 @@ impl PrivateKey {
         if pkcs8::PrivateKeyInfoRef::from_der(der).is_ok() {
             return Err(Error::new(
                 Reason::UnsupportedKey,
-                "the private key is neither RSA of at least 2048 bits nor P-256: make a new signing request",
+                "the private key is neither RSA of at least 2048 bits nor P-256: make a new \
+                 signing request",
             ));
         }
         Err(unreadable_key())
@@ -258,7 +274,8 @@ fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKey> {
     let unsupported = || {
         Error::new(
             Reason::UnsupportedEncryption,
-            "the private key's encryption is not supported; convert it with: openssl pkcs8 -topk8 -v2 aes-256-cbc -in old.pem -out key.pem",
+            "the private key's encryption is not supported; convert it with: openssl pkcs8 -topk8 \
+             -v2 aes-256-cbc -in old.pem -out key.pem",
         )
     };
     let parameters = encrypted.encryption_algorithm.pbes2().ok_or_else(unsupported)?;
@@ -294,14 +311,16 @@ fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKey> {
 fn unreadable_key() -> Error {
     Error::new(
         Reason::UnreadablePrivateKey,
-        "the private key cannot be read: give PKCS#8, PKCS#1 or SEC1 as PEM or DER, complete and unchanged",
+        "the private key cannot be read: give PKCS#8, PKCS#1 or SEC1 as PEM or DER, complete and \
+         unchanged",
     )
 }
 
 fn unreadable_pkcs12() -> Error {
     Error::new(
         Reason::UnreadablePkcs12,
-        "the PKCS#12 file cannot be read, or is cut short: export it again as .p12, and upload the file itself",
+        "the PKCS#12 file cannot be read, or is cut short: export it again as .p12, and upload \
+         the file itself",
     )
 }
 
@@ -317,8 +336,9 @@ fn pkcs12_refusal(error: &Pkcs12Error) -> Error {
         | Pkcs12Error::UnsupportedMacAlgorithm
         | Pkcs12Error::InvalidParameters => Error::new(
             Reason::UnsupportedEncryption,
-            "the PKCS#12 file's encryption is not supported; convert it with: openssl pkcs12 -legacy -in old.p12 -nodes -out all.pem && \
-             openssl pkcs12 -export -in all.pem -out new.p12",
+            "the PKCS#12 file's encryption is not supported; convert it with: openssl pkcs12 \
+             -legacy -in old.p12 -nodes -out all.pem && openssl pkcs12 -export -in all.pem -out \
+             new.p12",
         ),
         Pkcs12Error::InvalidPrivateKey => unreadable_key(),
         _ => unreadable_pkcs12(),

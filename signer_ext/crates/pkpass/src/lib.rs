@@ -1,7 +1,9 @@
-//! Seals Apple Wallet passes: manifest, detached CMS signature, deterministic zip; and reads them back strictly.
+//! Seals Apple Wallet passes: manifest, detached CMS signature, deterministic zip; and reads them
+//! back strictly.
 //!
-//! Pure Rust without I/O, clock, logging or globals. [`PreparedRevision`] holds what all passes of a template revision
-//! share; [`sign_batch`] signs, [`assemble`] makes the bundle of a stored recipe without the key, [`seal`] does both.
+//! Pure Rust without I/O, clock, logging or globals. [`PreparedRevision`] holds what all passes of
+//! a template revision share; [`sign_batch`] signs, [`assemble`] makes the bundle of a stored
+//! recipe without the key, [`seal`] does both.
 
 pub mod archive;
 pub mod certificate;
@@ -13,12 +15,14 @@ pub mod manifest;
 pub mod names;
 mod pem;
 pub mod png;
+mod proof;
 pub mod reader;
 pub mod revision;
 pub mod seal;
 #[cfg(test)]
 mod testing;
 pub mod wrap;
+mod x509;
 
 pub use archive::pack_passes;
 pub use certificate::SigningCertificate;

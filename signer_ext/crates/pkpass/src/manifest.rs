@@ -1,8 +1,9 @@
 //! `manifest.json`: every file's SHA-1, as one line of compact JSON with sorted keys.
 //!
-//! The digests are SHA-1 because the format knows no other; what protects the pass is the CMS signature over
-//! the manifest (SHA-256). One line without a line break, because a reader that canonicalises text before
-//! hashing would else see another file. [Apple: Building a Pass, manifest file]
+//! The digests are SHA-1 because the format knows no other; what protects the pass is the CMS
+//! signature over the manifest (SHA-256). One line without a line break, because a reader that
+//! canonicalises text before hashing would else see another file. [Apple: Building a Pass, manifest
+//! file]
 
 use aws_lc_rs::digest;
 
@@ -101,7 +102,8 @@ mod tests {
 
     const EMPTY: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 
-    /// Golden: sorted by bytes with `pass.json` in its place, compact, lower-case, no line break at the end.
+    /// Golden: sorted by bytes with `pass.json` in its place, compact, lower-case, no line break at
+    /// the end.
     #[test]
     fn is_sorted_compact_and_one_line() {
         let empty = sha1(b"").unwrap();
@@ -112,9 +114,10 @@ mod tests {
             ("en.lproj/pass.strings", empty),
         ]);
         let manifest = String::from_utf8(frame.fill(sha1(b"{}").unwrap())).unwrap();
+        let pass_json = "bf21a9e8fbc5a3846fb05b4fa0859e0917b2202f";
         let expected = format!(
-            r#"{{"en.lproj/pass.strings":"{EMPTY}","icon.png":"{EMPTY}","icon@2x.png":"{EMPTY}","pass.json":"bf21a9e8fbc5a3846fb05b4fa0859e0917b2202f","strip.png":"{EMPTY}"}}"#
-        );
+            r#"{{"en.lproj/pass.strings":"{EMPTY}","icon.png":"{EMPTY}","icon@2x.png":"{EMPTY}""#
+        ) + &format!(r#","pass.json":"{pass_json}","strip.png":"{EMPTY}"}}"#);
         assert_eq!(manifest, expected);
     }
 

@@ -30,8 +30,8 @@ pub fn check(name: &str) -> Result<()> {
     Err(Error::new(
         Reason::FileName,
         format!(
-            "the file name {shown:?} is not allowed: use letters, digits, '.', '_', '-' and '@', beginning with a \
-             letter or digit, at the top level or in one <language>.lproj folder",
+            "the file name {shown:?} is not allowed: use letters, digits, '.', '_', '-' and '@', \
+             beginning with a letter or digit, at the top level or in one <language>.lproj folder",
             shown = name.chars().take(MAX_NAME_BYTES).collect::<String>(),
         ),
     ))

@@ -41,8 +41,9 @@ pub(crate) fn blocks(data: &[u8], reason: Reason) -> Result<Vec<Block>> {
         if block.windows(10).any(|window| window == b"Proc-Type:") {
             return Err(Error::new(
                 Reason::UnsupportedEncryption,
-                "the private key has OpenSSL's old PEM encryption (Proc-Type: 4,ENCRYPTED), which is weak; convert it with: \
-                 openssl pkcs8 -topk8 -v2 aes-256-cbc -in old.pem -out key.pem",
+                "the private key has OpenSSL's old PEM encryption (Proc-Type: 4,ENCRYPTED), which \
+                 is weak; convert it with: openssl pkcs8 -topk8 -v2 aes-256-cbc -in old.pem -out \
+                 key.pem",
             ));
         }
         let (label, der) =

@@ -1,5 +1,5 @@
-//! Reads a PNG's header and nothing more: enough to refuse an image that is too large before anything
-//! would decode it. [PNG specification, section 11.2.2 IHDR].
+//! Reads a PNG's header and nothing more: enough to refuse an image that is too large before
+//! anything would decode it. [PNG specification, section 11.2.2 IHDR].
 
 use crate::error::{Error, Reason, Result};
 
@@ -27,7 +27,8 @@ pub fn inspect(data: &[u8]) -> Result<PngSize> {
         return Err(Error::new(
             Reason::ImageTooLarge,
             format!(
-                "the image has {} bytes; at most {MAX_PNG_BYTES} are allowed: scale it down or compress it",
+                "the image has {} bytes; at most {MAX_PNG_BYTES} are allowed: scale it down or \
+                 compress it",
                 data.len()
             ),
         ));
@@ -40,7 +41,8 @@ pub fn inspect(data: &[u8]) -> Result<PngSize> {
     })?;
     let known_form = matches!(
         depth_and_method,
-        // (bit depth, colour type) pairs of PNG table 11.1; deflate, adaptive filters, plain or Adam7.
+        // (bit depth, colour type) pairs of PNG table 11.1; deflate, adaptive filters, plain or
+        // Adam7.
         [1 | 2 | 4 | 8 | 16, 0, 0, 0, 0 | 1]
             | [8 | 16, 2 | 4 | 6, 0, 0, 0 | 1]
             | [1 | 2 | 4 | 8, 3, 0, 0, 0 | 1]
@@ -56,7 +58,8 @@ pub fn inspect(data: &[u8]) -> Result<PngSize> {
         return Err(Error::new(
             Reason::ImageTooLarge,
             format!(
-                "the image is {} x {} pixels; at most {MAX_PNG_PIXELS} pixels are allowed: scale it down",
+                "the image is {} x {} pixels; at most {MAX_PNG_PIXELS} pixels are allowed: scale \
+                 it down",
                 size.width, size.height
             ),
         ));
@@ -99,7 +102,8 @@ mod tests {
         );
     }
 
-    /// Exactly the limit passes, one row more does not, and a product beyond 32 bits is no way round.
+    /// Exactly the limit passes, one row more does not, and a product beyond 32 bits is no way
+    /// round.
     #[test]
     fn refuses_too_many_pixels() {
         assert!(inspect(&png(2000, 2000, [8, 2, 0, 0, 0])).is_ok());

@@ -1,4 +1,5 @@
-//! A template revision's fixed files, checked, hashed and zip-framed once, for any number of passes.
+//! A template revision's fixed files, checked, hashed and zip-framed once, for any number of
+//! passes.
 
 use crate::archive::{ArchiveWriter, CENTRAL_BYTES, END_BYTES, LOCAL_BYTES};
 use crate::error::{Error, Reason, Result};
@@ -49,7 +50,8 @@ impl PreparedRevision {
         if !files.iter().any(|(name, _)| names::is_icon(name)) {
             return Err(Error::new(
                 Reason::MissingIcon,
-                "there is no icon: Wallet does not open such a pass; add icon.png, icon@2x.png and icon@3x.png",
+                "there is no icon: Wallet does not open such a pass; add icon.png, icon@2x.png \
+                 and icon@3x.png",
             ));
         }
         let manifest = ManifestFrame::new(digests);
@@ -102,7 +104,8 @@ impl PreparedRevision {
     }
 }
 
-/// A finished `.pkpass` in two pieces, so that the large one is copied only once, to where it is wanted.
+/// A finished `.pkpass` in two pieces, so that the large one is copied only once, to where it is
+/// wanted.
 #[derive(Debug)]
 pub struct Bundle<'a> {
     prepared: &'a [u8],
@@ -143,7 +146,8 @@ pub fn check_pass_json(pass_json: &[u8]) -> Result<()> {
     Err(Error::new(
         Reason::PassJsonSize,
         format!(
-            "pass.json has {} bytes; 1 to {MAX_PASS_JSON_BYTES} are allowed: shorten the pass's values",
+            "pass.json has {} bytes; 1 to {MAX_PASS_JSON_BYTES} are allowed: shorten the pass's \
+             values",
             pass_json.len()
         ),
     ))
@@ -165,7 +169,8 @@ fn check_set(files: &[(&str, &[u8])]) -> Result<()> {
         return Err(Error::new(
             Reason::BundleTooLarge,
             format!(
-                "the files have {content} bytes together; at most {MAX_CONTENT_BYTES} are allowed: scale the images down"
+                "the files have {content} bytes together; at most {MAX_CONTENT_BYTES} are \
+                 allowed: scale the images down"
             ),
         ));
     }

@@ -12,10 +12,14 @@ use crate::identity::SigningIdentity;
 use crate::manifest::{Sha1, sha1, sha256};
 use crate::revision::{Bundle, PreparedRevision, check_pass_json};
 
-/// Passes a thread takes at a time: long enough to make taking them free, short enough to finish together.
+/// Passes a thread takes at a time: long enough to make taking them free, short enough to finish
+/// together.
 const CHUNK: usize = 16;
+/// What the operating system shows for the threads of a batch.
+const THREAD_NAME: &str = "signer";
 
-/// What is stored of a signed pass besides its values: with the revision and the signing time this is the recipe.
+/// What is stored of a signed pass besides its values: with the revision and the signing time this
+/// is the recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
     /// SHA-1 of `pass.json`.
@@ -69,7 +73,9 @@ pub fn sign_batch(
     let workers = threads.get().min(passes.len().div_ceil(CHUNK));
     let mut signed = thread::scope(|scope| {
         // This thread works too; a panic elsewhere goes on here, to the guard at the border.
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        // If the system has no thread to give, there are fewer.
+        let spawn = |_| thread::Builder::new().name(THREAD_NAME.into()).spawn_scoped(scope, work);
+        let others: Vec<_> = (1..workers).map_while(|number| spawn(number).ok()).collect();
         let mut signed = work()?;
         for other in others {
             signed.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
@@ -92,7 +98,8 @@ fn sign(
 
 /// The `.pkpass` of a stored recipe: needs no private key, and equal input gives equal bytes.
 ///
-/// Refuses what was not signed: another `pass.json`, another revision, another certificate, another time.
+/// Refuses what was not signed: another `pass.json`, another revision, another certificate, another
+/// time.
 pub fn assemble<'a>(
     revision: &'a PreparedRevision,
     pass: Unsigned<'_>,
@@ -105,7 +112,8 @@ pub fn assemble<'a>(
     if rendered != digest {
         return Err(Error::new(
             Reason::PassJsonDigest,
-            "pass.json is not the one that was signed (its SHA-1 differs): render it from the stored values and revision, or sign the pass again",
+            "pass.json is not the one that was signed (its SHA-1 differs): render it from the \
+             stored values and revision, or sign the pass again",
         ));
     }
     let manifest = revision.manifest(rendered);
@@ -113,7 +121,8 @@ pub fn assemble<'a>(
     if !certificate.verifies(&attributes, signature) {
         return Err(Error::new(
             Reason::Signature,
-            "the stored signature does not verify over this revision, certificate and signing time: sign the pass again",
+            "the stored signature does not verify over this revision, certificate and signing \
+             time: sign the pass again",
         ));
     }
     revision.bundle(&manifest, pass.pass_json, &certificate.cms(&attributes, signature))

@@ -208,8 +208,8 @@ pub(crate) fn revision() -> PreparedRevision {
 
 /// A `pass.json` for the default certificate.
 pub(crate) fn pass_json(serial_number: usize) -> Vec<u8> {
-    format!(r#"{{"passTypeIdentifier":"{PASS_TYPE}","teamIdentifier":"TEAM123456","serialNumber":"{serial_number}"}}"#)
-        .into_bytes()
+    let identity = format!(r#""passTypeIdentifier":"{PASS_TYPE}","teamIdentifier":"TEAM123456""#);
+    format!(r#"{{{identity},"serialNumber":"{serial_number}"}}"#).into_bytes()
 }
 
 pub(crate) fn oid(dotted: &str) -> Vec<u8> {

@@ -1,7 +1,9 @@
-//! Private keys as the database stores them: encrypted under a wrapping key, bound to their certificate.
+//! Private keys as the database stores them: encrypted under a wrapping key, bound to their
+//! certificate.
 //!
-//! Layout: one version byte, a random 12 byte nonce, AES-256-GCM ciphertext with its 16 byte tag. The associated
-//! data are a fixed text, the version, and the certificate's fingerprint: a wrapped key opens for its own certificate alone.
+//! Layout: one version byte, a random 12 byte nonce, AES-256-GCM ciphertext with its 16 byte tag.
+//! The associated data are a fixed text, the version, and the certificate's fingerprint: a wrapped
+//! key opens for its own certificate alone.
 
 use std::sync::Arc;
 
@@ -32,7 +34,8 @@ impl SigningIdentity {
         Ok([&[VERSION], nonce.as_ref().as_slice(), &text, tag.as_ref()].concat())
     }
 
-    /// The identity of a certificate whose key was [wrapped](Self::wrap); dates are checked against `now`.
+    /// The identity of a certificate whose key was [wrapped](Self::wrap); dates are checked against
+    /// `now`.
     pub fn unwrap_key(
         wrapped: &[u8],
         wrapping_key: &[u8],
@@ -42,8 +45,9 @@ impl SigningIdentity {
         let refused = || {
             Error::new(
                 Reason::WrappedKeyRefused,
-                "the stored private key does not open: it was changed, or belongs to another wrapping key or certificate; \
-                 check the wrapping key in the settings, else upload the identity again",
+                "the stored private key does not open: it was changed, or belongs to another \
+                 wrapping key or certificate; check the wrapping key in the settings, else upload \
+                 the identity again",
             )
         };
         let cipher = cipher(wrapping_key)?;
@@ -68,7 +72,11 @@ fn cipher(wrapping_key: &[u8]) -> Result<RandomizedNonceKey> {
     RandomizedNonceKey::new(&AES_256_GCM, wrapping_key).map_err(|_| {
         Error::new(
             Reason::WrappingKeyLength,
-            format!("a wrapping key has {WRAPPING_KEY_BYTES} bytes, not {}: make one with: openssl rand -hex 32", wrapping_key.len()),
+            format!(
+                "a wrapping key has {WRAPPING_KEY_BYTES} bytes, not {}: make one with: openssl \
+                 rand -hex 32",
+                wrapping_key.len()
+            ),
         )
     })
 }

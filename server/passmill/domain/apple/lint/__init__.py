@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from passmill.domain.apple.document import RevisionPins, TemplateNotRenderable, build_document
+from passmill.domain.apple.document import RevisionPins, build_document
+from passmill.domain.apple.field_nodes import TemplateNotRenderable
 from passmill.domain.apple.lint.fields import check_colors, check_fields
 from passmill.domain.apple.lint.images import ImageInfo, check_images
 from passmill.domain.apple.lint.places import (

@@ -101,7 +101,9 @@ def check_nfc(report: Report, *, nfc_capable: bool) -> None:
         )
         report.error(FindingCode.NFC_NOT_ALLOWED, "nfc", message)
     fixed = report.fixed_text(nfc.message)
-    if not nfc.message or (fixed is not None and len(fixed.encode()) > MAX_NFC_BYTES):
+    if not nfc.message or (
+        fixed is not None and len(fixed.encode(errors="surrogatepass")) > MAX_NFC_BYTES
+    ):
         message = f"must be 1 to {MAX_NFC_BYTES} bytes in UTF-8"
         report.error(FindingCode.NFC_INVALID, "nfc.message", message)
     if not _is_p256_key(nfc):

@@ -1,0 +1,27 @@
+"""Typed gRPC client of Passmill, the wallet pass service."""
+
+from passmill.v1.template_pb2 import Money, TemplateContent, Value
+from passmill.v1.wallet_pass_pb2 import Pass, PassDraft, PassRef
+from passmill_client.call import Reply
+from passmill_client.client import AdminClient, AsyncClient, Client
+from passmill_client.errors import FieldProblem, PassmillError
+from passmill_client.values import PythonValue, from_value, pass_draft, to_value
+
+__all__ = [
+    "AdminClient",
+    "AsyncClient",
+    "Client",
+    "FieldProblem",
+    "Money",
+    "Pass",
+    "PassDraft",
+    "PassRef",
+    "PassmillError",
+    "PythonValue",
+    "Reply",
+    "TemplateContent",
+    "Value",
+    "from_value",
+    "pass_draft",
+    "to_value",
+]

@@ -1,0 +1,328 @@
+"""Templates with one thing wrong in what surrounds the fields."""
+
+from dataclasses import replace
+
+from passmill.domain.templates import (
+    AppleActionType,
+    AppleHints,
+    AppleStyleScheme,
+    Barcode,
+    BarcodeFormat,
+    Beacon,
+    Colors,
+    Field,
+    ImageRole,
+    Link,
+    LinkKind,
+    Location,
+    Translation,
+)
+from tests.support import templates
+from tests.support.lint_changes import (
+    TWO_ACTIONS,
+    C,
+    Case,
+    E,
+    P,
+    W,
+    action,
+    card,
+    flight,
+    hints,
+    lacking,
+    plain,
+    poster,
+    tags,
+    translated,
+)
+
+OTHER_CASES = [
+    Case(
+        severity=E,
+        code=C.LOCALE_INVALID,
+        path="translations[0].locale",
+        content=translated(German={"Name": "x"}),
+    ),
+    Case(
+        severity=E,
+        code=C.LOCALE_INVALID,
+        path="images[0].locale",
+        content=plain(images=templates.images(ImageRole.ICON, locale="../x")[1:]),
+    ),
+    Case(
+        severity=E,
+        code=C.TRANSLATION_DUPLICATE,
+        path="translations[1].locale",
+        content=plain(translations=(Translation(locale="fr", strings={"Name": "Nom"}),) * 2),
+    ),
+    Case(
+        severity=E,
+        code=C.TRANSLATION_INCOMPLETE,
+        path="translations[1].strings",
+        content=translated(fr={"Name": "Nom", "Member": "Membre"}, de={"Name": "Name"}),
+    ),
+    Case(
+        severity=W,
+        code=C.TRANSLATION_UNUSED,
+        path="translations",
+        content=plain(
+            fields=(Field(key="k", position=P.PRIMARY, value="Fixed"),),
+            translations=(Translation(locale="fr", strings={"Fixxed": "Fixe"}),),
+        ),
+    ),
+    Case(
+        severity=E,
+        code=C.TRANSLATION_PLACEHOLDER,
+        path='translations[0].strings["{holder.name}"]',
+        content=translated(fr={"{holder.name}": "x"}),
+    ),
+    Case(
+        severity=E,
+        code=C.CHANGE_MESSAGE,
+        path='translations[0].strings["Now %@"]',
+        content=translated(fr={"Now %@": "Maintenant"}),
+    ),
+    Case(severity=W, code=C.BARCODE_MISSING, path="barcodes", content=card(barcodes=(), nfc=None)),
+    Case(
+        severity=E,
+        code=C.BARCODE_MESSAGE,
+        path="barcodes[0].message",
+        content=plain(barcodes=(Barcode(format=BarcodeFormat.CODE128, message="Zürich"),)),
+    ),
+    Case(
+        severity=E,
+        code=C.BARCODE_MESSAGE,
+        path="barcodes[0].message",
+        content=plain(barcodes=(Barcode(format=BarcodeFormat.CODE128, message="é{holder.name}"),)),
+    ),
+    Case(
+        severity=W,
+        code=C.BARCODE_MESSAGE,
+        path="barcodes[0].message",
+        content=plain(barcodes=(Barcode(format=BarcodeFormat.CODE128, message="1" * 21),)),
+    ),
+    Case(
+        severity=W,
+        code=C.BARCODE_FALLBACK,
+        path="barcodes[0].format",
+        content=plain(barcodes=(Barcode(format=BarcodeFormat.CODE39, message="A"),)),
+    ),
+    Case(severity=E, code=C.NFC_NOT_ALLOWED, path="nfc", content=card(), nfc_capable=False),
+    Case(
+        severity=E,
+        code=C.NFC_INVALID,
+        path="nfc.encryption_public_key",
+        content=card(nfc=replace(templates.nfc(), encryption_public_key="AAAA")),
+    ),
+    Case(
+        severity=E,
+        code=C.NFC_INVALID,
+        path="nfc.message",
+        content=card(nfc=templates.nfc("é" * 33)),
+    ),
+    Case(
+        severity=W,
+        code=C.NFC_SHARING,
+        path="sharing_prohibited",
+        content=card(sharing_prohibited=False),
+    ),
+    Case(
+        severity=E,
+        code=C.LOCATION_COUNT,
+        path="locations",
+        content=plain(locations=(Location(latitude=0, longitude=0),) * 11),
+    ),
+    Case(
+        severity=E,
+        code=C.LOCATION_INVALID,
+        path="locations[0]",
+        content=plain(locations=(Location(latitude=91, longitude=0),)),
+    ),
+    Case(
+        severity=E,
+        code=C.LOCATION_INVALID,
+        path="locations[0]",
+        content=plain(locations=(Location(latitude=0, longitude=float("nan")),)),
+    ),
+    Case(
+        severity=E,
+        code=C.LOCATION_INVALID,
+        path="max_distance_meters",
+        content=plain(max_distance_meters=0.0),
+    ),
+    Case(
+        severity=E,
+        code=C.BEACON_COUNT,
+        path="beacons",
+        content=plain(beacons=templates.coupon().beacons * 11),
+    ),
+    Case(
+        severity=E,
+        code=C.BEACON_INVALID,
+        path="beacons[0]",
+        content=plain(beacons=(Beacon(proximity_uuid="x"),)),
+    ),
+    Case(
+        severity=E,
+        code=C.LINK_DUPLICATE,
+        path="links[1].kind",
+        content=poster(links=(Link(kind=LinkKind.SELL, target="https://a.example"),) * 2),
+    ),
+    Case(
+        severity=W,
+        code=C.LINK_UNUSED,
+        path="links[0].kind",
+        content=plain(links=(Link(kind=LinkKind.SELL, target="https://a.example"),)),
+    ),
+    Case(
+        severity=E,
+        code=C.STORE_IDENTIFIERS,
+        path="links[0]",
+        content=plain(links=(Link(kind=LinkKind.APP_LAUNCH, target="club://card"),)),
+    ),
+    Case(
+        severity=W,
+        code=C.SEMANTICS_UNKNOWN,
+        path="semantics.evntName",
+        content=plain(semantics={"evntName": "x"}),
+    ),
+    Case(
+        severity=E,
+        code=C.SEMANTICS_INVALID,
+        path="semantics.eventName",
+        content=plain(semantics={"eventName": 12}),
+    ),
+    Case(
+        severity=E,
+        code=C.SEMANTICS_INVALID,
+        path="semantics.venueLocation",
+        content=plain(semantics={"venueLocation": {"latitude": 1}}),
+    ),
+    Case(
+        severity=E,
+        code=C.SEMANTICS_INVALID,
+        path="semantics.seats",
+        content=plain(semantics={"seats": {"seatRow": "1"}}),
+    ),
+    Case(
+        severity=E,
+        code=C.SEMANTICS_INVALID,
+        path="semantics.eventType",
+        content=plain(semantics={"eventType": "Concert"}),
+    ),
+    Case(
+        severity=E,
+        code=C.DATE_INVALID,
+        path="fields[0].semantics.eventStartDate",
+        content=plain(
+            fields=(
+                Field(
+                    key="k",
+                    position=P.PRIMARY,
+                    value="{holder.name}",
+                    semantics={"eventStartDate": "tomorrow"},
+                ),
+            )
+        ),
+    ),
+    Case(
+        severity=E,
+        code=C.STYLE_SCHEME,
+        path="apple.style_scheme",
+        content=plain(apple=AppleHints(style_scheme=AppleStyleScheme.SEMANTIC_BOARDING_PASS)),
+    ),
+    Case(
+        severity=E,
+        code=C.SCHEME_INCOMPLETE,
+        path="semantics.venueName",
+        content=lacking(poster(), "venueName"),
+    ),
+    Case(
+        severity=W,
+        code=C.SCHEME_INCOMPLETE,
+        path="semantics.venueRoom",
+        content=lacking(poster(), "venueRoom"),
+    ),
+    Case(
+        severity=E,
+        code=C.SCHEME_INCOMPLETE,
+        path="semantics.awayTeamAbbreviation",
+        content=lacking(poster(), "awayTeamAbbreviation"),
+    ),
+    Case(
+        severity=E,
+        code=C.SCHEME_INCOMPLETE,
+        path="semantics.performerNames",
+        content=tags(poster(), eventType="PKEventTypeLivePerformance"),
+    ),
+    Case(severity=E, code=C.SCHEME_INCOMPLETE, path="nfc", content=poster(nfc=None)),
+    Case(
+        severity=E,
+        code=C.SCHEME_INCOMPLETE,
+        path="images",
+        content=poster(images=templates.images(ImageRole.ICON)),
+    ),
+    Case(
+        severity=E,
+        code=C.SCHEME_INCOMPLETE,
+        path="semantics.departureLocationTimeZone",
+        content=lacking(flight(), "departureLocationTimeZone"),
+    ),
+    Case(
+        severity=E,
+        code=C.FALLBACK_INCOMPLETE,
+        path="fields",
+        content=poster(fields=poster().fields[1:]),
+    ),
+    Case(severity=W, code=C.FALLBACK_INCOMPLETE, path="barcodes", content=poster(barcodes=())),
+    Case(
+        severity=W,
+        code=C.HINT_UNUSED,
+        path="apple.grouping_identifier",
+        content=hints(plain(), grouping_identifier="g"),
+    ),
+    Case(
+        severity=W,
+        code=C.HINT_UNUSED,
+        path="apple.suppress_strip_shine",
+        content=hints(plain(), suppress_strip_shine=True),
+    ),
+    Case(
+        severity=W,
+        code=C.HINT_UNUSED,
+        path="colors.footer_background",
+        content=plain(colors=Colors(footer_background="#000000")),
+    ),
+    Case(
+        severity=E,
+        code=C.FEATURED_ACTION,
+        path="apple.featured_actions",
+        content=hints(plain(), featured_actions=(*TWO_ACTIONS, action(identifier="3"))),
+    ),
+    Case(
+        severity=E,
+        code=C.FEATURED_ACTION,
+        path="apple.featured_actions[0]",
+        content=hints(plain(), featured_actions=(action(url=""),)),
+    ),
+    Case(
+        severity=E,
+        code=C.FEATURED_ACTION,
+        path="apple.featured_actions[0]",
+        content=hints(plain(), featured_actions=(action(type=AppleActionType.PLACE),)),
+    ),
+    Case(
+        severity=E,
+        code=C.FEATURED_ACTION,
+        path="apple.featured_actions",
+        content=hints(poster(), featured_actions=TWO_ACTIONS),
+    ),
+    Case(
+        severity=E,
+        code=C.UPCOMING_PASS,
+        path="apple.upcoming_pass_information[0].type",
+        content=hints(
+            poster(), upcoming_pass_information=({"identifier": "a", "name": "b", "type": "x"},)
+        ),
+    ),
+]
