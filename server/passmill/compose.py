@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from passmill.domain.callers import operator_caller
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.keyring import Keyring
 from passmill.domain.template_life import TemplateCodec
-from passmill.rpc import admin_service, pass_service, program_service, server, template_service
+from passmill.rpc import (
+    access_service,
+    admin_service,
+    pass_service,
+    program_service,
+    server,
+    template_service,
+)
 from passmill.rpc.convert_template import ProtoTemplateCodec
-from passmill.rpc.door import Authenticator, Door, MethodRule
+from passmill.rpc.door import Authenticator, Door
 from passmill.rpc.paging import Pages
 from passmill.rpc.status import RequestValidator
 from passmill.settings import Settings
@@ -64,25 +69,16 @@ from passmill.usecases.update_template import UpdateTemplate
 from passmill.usecases.upload_asset import UploadAsset
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.usecases.void_pass import VoidPass
-from passmill.v1 import (
-    admin_service_pb2,
-    pass_service_pb2,
-    program_service_pb2,
-    template_service_pb2,
-)
 
 _START_SECONDS = 30.0
-
-# Services by descriptor, each with its servicer and the rule of each method.
-PublishedServices: TypeAlias = Mapping[ServiceDescriptor, tuple[object, Mapping[str, MethodRule]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The servicers of one process, each with its descriptor and rules, and its upkeep."""
 
-    public: PublishedServices
-    admin: PublishedServices
+    public: server.PublishedServices
+    admin: server.PublishedServices
     keyring: Keyring
     validator: RequestValidator
     database: Database
@@ -204,18 +200,22 @@ def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Servic
     passes = _pass_servicer(frame, rendering, groups)
     return Services(
         public={
-            _service(pass_service_pb2, "PassService"): (passes, pass_service.RULES),
-            _service(program_service_pb2, "ProgramService"): (
+            pass_service.SERVICE: (passes, pass_service.RULES),
+            access_service.SERVICE: (
+                access_service.AccessServicer(clock=frame.clock),
+                access_service.RULES,
+            ),
+            program_service.SERVICE: (
                 _program_servicer(frame),
                 program_service.RULES,
             ),
-            _service(template_service_pb2, "TemplateService"): (
+            template_service.SERVICE: (
                 _template_servicer(frame),
                 template_service.RULES,
             ),
         },
         admin={
-            _service(admin_service_pb2, "AdminService"): (
+            admin_service.SERVICE: (
                 _admin_servicer(frame),
                 admin_service.RULES,
             )
@@ -228,11 +228,6 @@ def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Servic
         finish_signing=finish_signing,
         forget_answers=ForgetAnswers(database=frame.database, clock=frame.clock),
     )
-
-
-def _service(module: object, name: str) -> ServiceDescriptor:
-    descriptor: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]  # type: ignore[attr-defined]
-    return descriptor
 
 
 def _pass_servicer(
@@ -367,7 +362,7 @@ async def open_api(
         open_services(settings, clock=clock or SystemClock(), registry=registry) as services,
         AsyncExitStack() as stack,
     ):
-        doors: list[tuple[PublishedServices, Authenticator, int, bool]] = [
+        doors: list[tuple[server.PublishedServices, Authenticator, int, bool]] = [
             (services.public, services.authenticate, api_port, False)
         ]
         if admin_port is not None:
@@ -405,7 +400,7 @@ async def open_api(
 def _open(
     settings: Settings,
     services: Services,
-    published: PublishedServices,
+    published: server.PublishedServices,
     authenticator: Authenticator,
     *,
     port: int,
@@ -423,11 +418,8 @@ def _open(
         address=f"{place.host}:{port}",
         tls=server.credentials(place),
         limits=settings.limits,
-        handlers=[
-            door.handlers(service, servicer, rules)
-            for service, (servicer, rules) in published.items()
-        ],
-        services=[service.full_name for service in published],
+        door=door,
+        services=published,
         is_for_operators=is_admin,
     )
 

@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from passmill.v1 import admin_service_pb2 as pb
+from passmill.v1 import api_scope_pb2
 from tests.support.admin_api import (
     ALL_SCOPES,
     AdminApi,
@@ -37,7 +38,9 @@ async def test_api_keys_life(api: AdminApi, database: Database) -> None:
     tenant_id, client = await api.tenant_admin()
     expire = api.clock.now() + timedelta(days=30)
     request = pb.CreateApiKeyRequest(
-        display_name="till 3", scopes=[pb.API_SCOPE_REDEEM, pb.API_SCOPE_ADMIN], meta=meta()
+        display_name="till 3",
+        scopes=[api_scope_pb2.API_SCOPE_REDEEM, api_scope_pb2.API_SCOPE_ADMIN],
+        meta=meta(),
     )
     request.expire_time.FromDatetime(expire)
     sent = await client.send("CreateApiKey", request)
@@ -46,7 +49,10 @@ async def test_api_keys_life(api: AdminApi, database: Database) -> None:
     assert created.secret_key.startswith(f"pm_{key_id}_")
     assert len(created.secret_key) == 59
     assert created.api_key.display_name == "till 3"
-    assert list(created.api_key.scopes) == [pb.API_SCOPE_REDEEM, pb.API_SCOPE_ADMIN]
+    assert list(created.api_key.scopes) == [
+        api_scope_pb2.API_SCOPE_REDEEM,
+        api_scope_pb2.API_SCOPE_ADMIN,
+    ]
     assert moment(created.api_key.expire_time) == expire
     assert not created.api_key.HasField("revoke_time")
 

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from passmill.dev.authority import IssuedCertificate, KeyType, ThrowawayAuthority
 from passmill.rpc.admin_service import RULES
 from passmill.v1 import admin_service_pb2 as pb
+from passmill.v1 import api_scope_pb2
 from tests.support.admin_api import (
     SERVICE,
     AdminApi,
@@ -73,7 +74,10 @@ def requests(world: World, tenant_id: str) -> dict[str, Message]:
         "GetTenant": pb.GetTenantRequest(tenant_id=tenant_id),
         "ListTenants": pb.ListTenantsRequest(),
         "CreateApiKey": pb.CreateApiKeyRequest(
-            tenant_id=tenant_id, display_name="New", scopes=[pb.API_SCOPE_READ], meta=meta()
+            tenant_id=tenant_id,
+            display_name="New",
+            scopes=[api_scope_pb2.API_SCOPE_READ],
+            meta=meta(),
         ),
         "RevokeApiKey": pb.RevokeApiKeyRequest(
             tenant_id=tenant_id, key_id=world.key_id, meta=meta()
@@ -231,7 +235,11 @@ async def test_operator_is_told_of_unknown_tenants(
 async def test_scope_admin_is_needed(api: AdminApi, database: Database, world: World) -> None:
     """A key with every other scope is refused, with what it lacks, before anything is looked at;
     even one with all scopes may not call what is for operators, not for its own tenant."""
-    scopes = (pb.API_SCOPE_ISSUE, pb.API_SCOPE_READ, pb.API_SCOPE_REDEEM)
+    scopes = (
+        api_scope_pb2.API_SCOPE_ISSUE,
+        api_scope_pb2.API_SCOPE_READ,
+        api_scope_pb2.API_SCOPE_REDEEM,
+    )
     lesser = await api.operator.create_api_key(world.tenant_id, scopes=scopes)
     full = await api.operator.create_api_key(world.tenant_id)
     rows = await dump(database)

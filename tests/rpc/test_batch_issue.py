@@ -100,17 +100,19 @@ async def test_a_retried_batch_is_answered_as_before(rowing_club: Club) -> None:
     hopeless = rowing_club.batch_request([UNFIT, UNFIT])
     results = await batch(rowing_club, hopeless)
     assert await batch(rowing_club, hopeless) == results
-    assert await rowing_club.tenant.count("outbox") == 1
+    events = await rowing_club.tenant.fetch("SELECT FROM outbox WHERE kind = 'pass.issued'")
+    assert len(events) == 1
 
 
 async def test_a_dry_run_tells_each_outcome(rowing_club: Club) -> None:
     """With validate_only the outcomes are told and nothing is written."""
+    tables = ("passes", "outbox", "request_answers", "signing_intents")
+    before = [await rowing_club.tenant.count(table) for table in tables]
     request = rowing_club.batch_request([draft("A"), UNFIT], validate_only=True)
     results = await batch(rowing_club, request)
     assert [each.WhichOneof("outcome") for each in results] == ["wallet_pass", "error"]
     assert results[0].wallet_pass.state == Pass.STATE_ACTIVE
-    for table in ("passes", "outbox", "request_answers", "signing_intents"):
-        assert await rowing_club.tenant.count(table) == 0
+    assert [await rowing_club.tenant.count(table) for table in tables] == before
 
 
 async def test_batches_and_single_issues_ride_together(rowing_club: Club) -> None:

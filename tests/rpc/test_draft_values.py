@@ -172,9 +172,7 @@ async def test_any_text_is_shown_or_refused(rowing_club: Club) -> None:
         drafts.append(draft(note=text))
 
     collect()
-    results = (
-        await rowing_club.passes.BatchIssuePasses(rowing_club.batch_request(drafts))
-    ).results
+    results = (await rowing_club.passes.BatchIssuePasses(rowing_club.batch_request(drafts))).results
     outcomes = {each.WhichOneof("outcome") for each in results}
     assert outcomes == {"wallet_pass", "error"}
     for wanted, result in zip(drafts, results, strict=True):

@@ -47,9 +47,7 @@ async def test_the_answer_is_the_pass(rowing_club: Club) -> None:
         rowing_club.template_id,
     )
     assert (issued.revision, issued.version, issued.state) == (1, 1, Pass.STATE_ACTIVE)
-    assert issued.holder == Holder(
-        name="Zoë", phone="+12065550123", external_ids={"crm": "4711"}
-    )
+    assert issued.holder == Holder(name="Zoë", phone="+12065550123", external_ids={"crm": "4711"})
     assert dict(issued.values) == dict(wanted.values)
     assert uuid.UUID(issued.pass_id).version == 7
     assert not issued.HasField("expire_time")

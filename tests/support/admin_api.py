@@ -39,16 +39,17 @@ from passmill.usecases.revoke_api_key import RevokeApiKey
 from passmill.usecases.set_tenant_state import SetTenantState
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.v1 import admin_service_pb2 as pb
+from passmill.v1 import api_scope_pb2
 from passmill.v1.request_meta_pb2 import RequestMeta
 from tests.support import postgres
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["AdminService"]
 CALL_SECONDS: Final = 20.0
 ALL_SCOPES: Final = (
-    pb.API_SCOPE_ISSUE,
-    pb.API_SCOPE_READ,
-    pb.API_SCOPE_REDEEM,
-    pb.API_SCOPE_ADMIN,
+    api_scope_pb2.API_SCOPE_ISSUE,
+    api_scope_pb2.API_SCOPE_READ,
+    api_scope_pb2.API_SCOPE_REDEEM,
+    api_scope_pb2.API_SCOPE_ADMIN,
 )
 
 
@@ -141,7 +142,10 @@ class AdminClient:
         ).tenant
 
     async def create_api_key(
-        self, tenant_id: str = "", *, scopes: tuple[pb.ApiScope.ValueType, ...] = ALL_SCOPES
+        self,
+        tenant_id: str = "",
+        *,
+        scopes: tuple[api_scope_pb2.ApiScope.ValueType, ...] = ALL_SCOPES,
     ) -> pb.CreateApiKeyResponse:
         """A new key."""
         request = pb.CreateApiKeyRequest(

@@ -26,7 +26,7 @@ from passmill.domain.ids import TenantId
 from passmill.domain.templates import TemplateContent
 from passmill.rpc.convert_template import content_to_proto
 from passmill.settings import DatabasePool, Limits, Settings
-from passmill.v1 import admin_service_pb2, program_service_pb2, template_service_pb2
+from passmill.v1 import admin_service_pb2, api_scope_pb2, program_service_pb2, template_service_pb2
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1.admin_service_pb2_grpc import AdminServiceStub
 from passmill.v1.pass_service_pb2_grpc import PassServiceStub
@@ -48,7 +48,7 @@ CALL_SECONDS: Final = 20.0
 PASS_TYPE: Final = "pass.com.example.club"
 TEAM: Final = "A1B2C3D4E5"
 WEB_SERVICE_URL: Final = "https://passes.example.com/wallet"
-ALL_SCOPES: Final = tuple(admin_service_pb2.ApiScope.values()[1:])
+ALL_SCOPES: Final = tuple(api_scope_pb2.ApiScope.values()[1:])
 
 
 class SetClock:
@@ -145,7 +145,7 @@ class Service:
     async def add_key(
         self,
         tenant_id: str,
-        scopes: Sequence[admin_service_pb2.ApiScope.ValueType] = ALL_SCOPES,
+        scopes: Sequence[api_scope_pb2.ApiScope.ValueType] = ALL_SCOPES,
     ) -> str:
         """A new API key."""
         request = admin_service_pb2.CreateApiKeyRequest(
@@ -227,9 +227,7 @@ class Tenant:
             )
             update.update_mask.paths.append("content")
             await self.member.templates.UpdateTemplate(update)
-        request = template_service_pb2.PublishTemplateRequest(
-            template_id=template_id, meta=meta()
-        )
+        request = template_service_pb2.PublishTemplateRequest(template_id=template_id, meta=meta())
         return (await self.member.templates.PublishTemplate(request)).revision.revision
 
     @property
@@ -293,9 +291,7 @@ class Club:
         """The pass as it is now."""
         return (await self.passes.GetPass(pb.GetPassRequest(ref=by_id(wallet_pass)))).wallet_pass
 
-    async def update(
-        self, wallet_pass: Pass, *paths: str, wanted: Pass, etag: str = ""
-    ) -> Pass:
+    async def update(self, wallet_pass: Pass, *paths: str, wanted: Pass, etag: str = "") -> Pass:
         """Changes what `paths` name to what `wanted` holds."""
         request = update_request(wallet_pass, *paths, wanted=wanted, etag=etag)
         return (await self.passes.UpdatePass(request)).wallet_pass

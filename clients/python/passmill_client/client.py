@@ -14,7 +14,7 @@ from passmill_client.batches import Batch, Batches, ManyOptions, Outcome
 from passmill_client.blocking import Connection, Started, blocking, paging
 from passmill_client.channel_settings import ChannelSettings, Variables
 from passmill_client.errors import PassmillError
-from passmill_client.operations import admin, passes, programs, templates
+from passmill_client.operations import access, admin, passes, programs, templates
 
 CHANNELS = 4
 """One process of the service answers a channel: a few reach several."""
@@ -54,6 +54,8 @@ class Client(Connection):
             plaintext=plaintext,
         )
         super().__init__(settings, channels=channels, timeout=timeout)
+
+    get_caller = blocking(access.get_caller)
 
     issue_pass = blocking(passes.issue_pass)
     batch_issue_passes = blocking(passes.batch_issue_passes)
@@ -138,6 +140,8 @@ class AsyncClient(AsyncConnection):
             plaintext=plaintext,
         )
         super().__init__(settings, channels=channels, timeout=timeout)
+
+    get_caller = awaiting(access.get_caller)
 
     issue_pass = awaiting(passes.issue_pass)
     batch_issue_passes = awaiting(passes.batch_issue_passes)

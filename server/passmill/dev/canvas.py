@@ -1,13 +1,14 @@
 """A small rasteriser: shapes with smooth edges on an image, in plain Python.
 
-Coverage is exact to the pixel: each edge adds its signed area to the cells it crosses, and a running
-sum along the row gives how much of each pixel is inside (as FreeType's and font-rs's rasterisers do).
+Coverage is exact: each edge adds its signed area to the cells it crosses, and a running
+sum along the row says how much of each pixel is inside, as in FreeType's rasteriser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from math import ceil, cos, floor, hypot, pi, sin
 from typing import TypeAlias
 
@@ -189,7 +190,7 @@ def stroke(line: Sequence[Point], width: Callable[[float], float]) -> list[list[
     end (1)."""
     outlines: list[list[Point]] = []
     last = len(line) - 1
-    for place, ((x0, y0), (x1, y1)) in enumerate(zip(line, line[1:], strict=False)):
+    for place, ((x0, y0), (x1, y1)) in enumerate(pairwise(line)):
         length = hypot(x1 - x0, y1 - y0) or 1.0
         r0, r1 = width(place / last) / 2, width((place + 1) / last) / 2
         dx, dy = (y1 - y0) / length, -(x1 - x0) / length

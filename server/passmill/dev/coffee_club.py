@@ -9,7 +9,7 @@ from typing import Final
 from passmill.dev import coffee_art
 from passmill_client import Money, TemplateContent, Value, messages
 
-PASS_TYPE_IDENTIFIER: Final = "pass.example.coffeeclub"
+PASS_TYPE_IDENTIFIER: Final = "pass.example.coffeeclub"  # noqa: S105 - no password
 TEAM_IDENTIFIER: Final = "C0FFEE1234"
 ORGANIZATION: Final = "Passmill Coffee Club"
 CURRENCY: Final = "USD"
@@ -103,7 +103,9 @@ def card_content(images: Mapping[tuple[messages.ImageRole.ValueType, int], str])
             for locale, texts in _TRANSLATIONS.items()
         ],
         google=messages.GoogleHints(
-            account_id="{pass.reference_id}", account_name="{holder.name}", points_field_key="beans"
+            account_id="{pass.reference_id}",
+            account_name="{holder.name}",
+            points_field_key="points",
         ),
     )
 
@@ -111,10 +113,10 @@ def card_content(images: Mapping[tuple[messages.ImageRole.ValueType, int], str])
 def _slots() -> list[messages.Slot]:
     return [
         messages.Slot(
-            name="beans",
+            name="points",
             type=messages.SLOT_TYPE_INTEGER,
             required=True,
-            description="Beans collected: one a cup, ten are a free one.",
+            description="Beans collected: one a cup, ten are a free cup.",
         ),
         messages.Slot(
             name="balance",
@@ -140,10 +142,10 @@ def _slots() -> list[messages.Slot]:
 def _front() -> list[messages.Field]:
     return [
         messages.Field(
-            key="beans",
+            key="points",
             position=messages.FIELD_POSITION_HEADER,
             label="BEANS",
-            value="{beans}",
+            value="{points}",
             number_style=messages.NUMBER_STYLE_DECIMAL,
             change_message="You now have %@ beans",
         ),

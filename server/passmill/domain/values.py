@@ -26,7 +26,7 @@ from typing import TypeAlias, assert_never
 from urllib.parse import urlsplit
 
 from passmill.domain.money import CURRENCY_DECIMALS, MAX_NUMBER_DIGITS, Money
-from passmill.domain.violations import FieldViolation
+from passmill.errors import FieldError
 
 Value: TypeAlias = str | int | Decimal | Money | datetime | bool
 
@@ -259,12 +259,12 @@ def _name_type(value: Value) -> str:
             assert_never(value)
 
 
-def check_text(text: str, *, path: str, max_length: int) -> tuple[str, list[FieldViolation]]:
+def check_text(text: str, *, path: str, max_length: int) -> tuple[str, list[FieldError]]:
     """For texts that are no slot's, such as a holder's name: the normalised text, what is wrong."""
     try:
         return normalise_text(text, max_length=max_length), []
     except InvalidValue as error:
-        return text, [FieldViolation(path=path, message=str(error))]
+        return text, [FieldError(path=path, message=str(error))]
 
 
 def values_to_json(values: Mapping[str, Value]) -> str:

@@ -14,6 +14,8 @@ from passmill.domain.callers import Scope
 from passmill.domain.ids import SigningIdentityId, TenantId, parse_number
 from passmill.errors import invalid_field
 from passmill.rpc import convert_admin as convert
+from passmill.rpc.convert_scopes import scopes_from
+from passmill.rpc.convert_time import time_from
 from passmill.rpc.door import Call, MethodRule
 from passmill.rpc.paging import Pages
 from passmill.store.api_keys import list_api_keys
@@ -32,6 +34,7 @@ from passmill.v1 import admin_service_pb2 as pb
 
 T = TypeVar("T")
 
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["AdminService"]
 RULES: Final[Mapping[str, MethodRule]] = {
     "CreateTenant": MethodRule(scope=Scope.ADMIN, mutates=True, operator_only=True),
     "SetTenantState": MethodRule(scope=Scope.ADMIN, mutates=True, operator_only=True),
@@ -119,8 +122,8 @@ class AdminServicer:
         return await self._use_cases.create_api_key(
             mutation,
             display_name=request.display_name,
-            scopes=convert.scopes_from(request.scopes),
-            expire_time=convert.time_from(request, "expire_time"),
+            scopes=scopes_from(request.scopes),
+            expire_time=time_from(request, "expire_time"),
         )
 
     async def revoke_api_key(self, request: pb.RevokeApiKeyRequest, call: Call) -> Answer:
@@ -185,7 +188,7 @@ class AdminServicer:
         size = self._pages.size(request.page_size)
         key = self._pages.key(request, request.page_token)
         after = None if key is None else (_time(key[0]), SigningIdentityId(int(key[1])))
-        expire_before = convert.time_from(request, "expire_time_before")
+        expire_before = time_from(request, "expire_time_before")
         async with self._database.transaction(caller, read_only=True) as tx:
             await get_tenant(tx, caller.tenant_id)
             found = await list_identities(

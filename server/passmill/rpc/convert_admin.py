@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Final
 
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from passmill.domain.callers import Scope
 from passmill.domain.tenants import ApiKey, StoredIdentity, Tenant, TenantState
-from passmill.errors import invalid_field
+from passmill.rpc.convert_scopes import scope_numbers
+from passmill.rpc.convert_time import timestamp
 from passmill.signing.identities import certificate_of
 from passmill.usecases.check_signing_identity import IdentityCheck
 from passmill.usecases.create_api_key import CreatedKey
 from passmill.usecases.upload_signing_identity import IdentitySource, PemSource, Pkcs12Source
 from passmill.v1 import admin_service_pb2 as pb
 
-_SCOPES: Final[Mapping[pb.ApiScope.ValueType, Scope]] = {
-    pb.API_SCOPE_ISSUE: Scope.ISSUE,
-    pb.API_SCOPE_READ: Scope.READ,
-    pb.API_SCOPE_REDEEM: Scope.REDEEM,
-    pb.API_SCOPE_ADMIN: Scope.ADMIN,
-}
 _TENANT_STATES: Final[Mapping[pb.Tenant.State.ValueType, TenantState]] = {
     pb.Tenant.STATE_ACTIVE: TenantState.ACTIVE,
     pb.Tenant.STATE_SUSPENDED: TenantState.SUSPENDED,
 }
-_PB_SCOPES: Final = {scope: name for name, scope in _SCOPES.items()}
 _PB_TENANT_STATES: Final = {state: name for name, state in _TENANT_STATES.items()}
-
-
-def scopes_from(scopes: Iterable[pb.ApiScope.ValueType]) -> frozenset[Scope]:
-    """The scopes asked for; the rules in the proto let only known ones in."""
-    return frozenset(_SCOPES[scope] for scope in scopes)
 
 
 def tenant_state_from(state: pb.Tenant.State.ValueType) -> TenantState:
     """The state asked for; the rules in the proto let only known ones in."""
     return _TENANT_STATES[state]
-
-
-def time_from(message: Message, field: str) -> datetime | None:
-    """A Timestamp field as an aware time, None when it is absent. AppError INVALID_FIELD when it
-    is out of the range of years 1 to 9999."""
-    if not message.HasField(field):
-        return None
-    timestamp: Timestamp = getattr(message, field)
-    try:
-        return timestamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise invalid_field(field, "must be a time in the years 1 to 9999") from None
 
 
 def identity_source_from(request: pb.UploadSigningIdentityRequest) -> IdentitySource:
@@ -80,7 +52,7 @@ def api_key_message(api_key: ApiKey) -> pb.ApiKey:
     return pb.ApiKey(
         key_id=api_key.key_id,
         display_name=api_key.display_name,
-        scopes=sorted(_PB_SCOPES[scope] for scope in api_key.scopes),
+        scopes=scope_numbers(api_key.scopes),
         create_time=timestamp(api_key.create_time),
         expire_time=None if api_key.expire_time is None else timestamp(api_key.expire_time),
         revoke_time=None if api_key.revoke_time is None else timestamp(api_key.revoke_time),
@@ -123,10 +95,3 @@ def identity_check_message(check: IdentityCheck) -> pb.CheckSigningIdentityRespo
         problem=check.problem,
         days_left=check.days_left,
     )
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """An aware time as a Timestamp."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message

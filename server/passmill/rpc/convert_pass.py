@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from datetime import datetime
 
 from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
 from passmill.domain.reference_ids import format_reference_id
 from passmill.domain.values import Value
-from passmill.errors import FieldError, invalid_field
+from passmill.errors import AppError, invalid_field
 from passmill.rpc.convert_template import values_from_proto, values_to_proto
+from passmill.rpc.convert_time import time_from, timestamp
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.issue_passes import IssuedPass
 from passmill.usecases.update_pass import PassPatch
@@ -21,28 +20,32 @@ _STATES: Mapping[PassState, wallet_pass_pb2.Pass.State.ValueType] = {
     PassState.ACTIVE: wallet_pass_pb2.Pass.STATE_ACTIVE,
     PassState.VOIDED: wallet_pass_pb2.Pass.STATE_VOIDED,
 }
-_YEAR_10000 = 253_402_300_800  # in Unix time
 _STATE_OF = {number: state for state, number in _STATES.items()}
 
 
-def time_from_proto(stamp: Timestamp, *, path: str) -> datetime:
-    """An aware datetime in whole seconds. AppError INVALID_FIELD when it is no time of our era."""
-    if not 0 <= stamp.seconds < _YEAR_10000:
-        raise invalid_field(path, "must be a time between the years 1970 and 9999")
-    return datetime.fromtimestamp(stamp.seconds, UTC)
-
-
-def pass_draft_from_proto(message: wallet_pass_pb2.PassDraft, *, path: str) -> PassDraft:
-    """A draft as sent; values that cannot be read are among its problems."""
-    values, problems = values_from_proto(message.values)
+def pass_draft_from_proto(message: wallet_pass_pb2.PassDraft) -> PassDraft:
+    """A draft as sent; what cannot be read is among its problems."""
+    values, violations = values_from_proto(message.values)
+    problems = list(violations)
+    expire_time = None
+    try:
+        expire_time = _expiry_from(message, path="expire_time")
+    except AppError as error:
+        problems += error.fields
     return PassDraft(
         holder=holder_from_proto(message.holder),
         values=values,
-        expire_time=time_from_proto(message.expire_time, path=f"{path}.expire_time")
-        if message.HasField("expire_time")
-        else None,
-        problems=tuple(FieldError(path=each.path, message=each.message) for each in problems),
+        expire_time=expire_time,
+        problems=tuple(problems),
     )
+
+
+def _expiry_from(
+    message: wallet_pass_pb2.PassDraft | wallet_pass_pb2.Pass, *, path: str
+) -> datetime | None:
+    # A pass shows whole seconds; what is stored is what it shows.
+    moment = time_from(message, "expire_time", path=path)
+    return None if moment is None else moment.replace(microsecond=0)
 
 
 def holder_from_proto(message: wallet_pass_pb2.Holder) -> Holder:
@@ -78,13 +81,13 @@ def pass_to_proto(issued: IssuedPass, *, is_basic: bool = False) -> wallet_pass_
         serial_number=issued.serial_number,
         reference_id=format_reference_id(wallet_pass.reference_number),
         void_reason=wallet_pass.void_reason,
-        create_time=time_to_proto(wallet_pass.create_time),
-        update_time=time_to_proto(wallet_pass.signing_time),
+        create_time=timestamp(wallet_pass.create_time),
+        update_time=timestamp(wallet_pass.signing_time),
         version=wallet_pass.version,
         etag=wallet_pass.etag,
     )
     if wallet_pass.expire_time is not None:
-        message.expire_time.CopyFrom(time_to_proto(wallet_pass.expire_time))
+        message.expire_time.CopyFrom(timestamp(wallet_pass.expire_time))
     if not is_basic:
         _fill_content(message, wallet_pass, issued.values)
     return message
@@ -98,13 +101,6 @@ def _fill_content(
     message.holder.external_ids.update(wallet_pass.holder.external_ids)
     for name, value in values_to_proto(values).items():
         message.values[name].CopyFrom(value)
-
-
-def time_to_proto(moment: datetime) -> Timestamp:
-    """A moment for the wire."""
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
 
 
 def patch_from_proto(request: pass_service_pb2.UpdatePassRequest) -> PassPatch:
@@ -123,11 +119,9 @@ def patch_from_proto(request: pass_service_pb2.UpdatePassRequest) -> PassPatch:
         all_values=reader.all_values,
         some_values=reader.some_values,
         sets_expire_time=reader.sets_expire_time,
-        expire_time=time_from_proto(wanted.expire_time, path="wallet_pass.expire_time")
-        if wanted.HasField("expire_time")
-        else None,
+        expire_time=_expiry_from(wanted, path="wallet_pass.expire_time"),
         revision=reader.revision,
-        problems=tuple(FieldError(path=each.path, message=each.message) for each in problems),
+        problems=tuple(problems),
     )
 
 

@@ -24,7 +24,7 @@ from google.protobuf.message import Message
 from passmill.domain.money import Money
 from passmill.domain.templates import Finding, TemplateContent
 from passmill.domain.values import Value
-from passmill.domain.violations import FieldViolation
+from passmill.errors import FieldError
 from passmill.v1 import template_pb2
 
 _D = TypeVar("_D")
@@ -75,16 +75,16 @@ class ProtoTemplateCodec:
 
 def values_from_proto(
     messages: Mapping[str, template_pb2.Value],
-) -> tuple[dict[str, Value], list[FieldViolation]]:
+) -> tuple[dict[str, Value], list[FieldError]]:
     """Values by slot name, and what is not even a value, by paths such as `values["points"]`."""
     values: dict[str, Value] = {}
-    violations: list[FieldViolation] = []
+    violations: list[FieldError] = []
     for name, message in messages.items():
         try:
             values[name] = value_from_proto(message)
         except ValueError as error:
             path = f'values["{name:.64}"]'
-            violations.append(FieldViolation(path=path, message=str(error)))
+            violations.append(FieldError(path=path, message=str(error)))
     return values, violations
 
 

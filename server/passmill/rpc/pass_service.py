@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from google.protobuf.message import Message
 
@@ -16,9 +17,8 @@ from passmill.rpc.convert_pass import (
     patch_from_proto,
     ref_from_proto,
     state_from_proto,
-    time_from_proto,
-    time_to_proto,
 )
+from passmill.rpc.convert_time import time_from, timestamp
 from passmill.rpc.door import Call, MethodRule
 from passmill.rpc.paging import Pages
 from passmill.rpc.status import to_status
@@ -37,6 +37,7 @@ from passmill.usecases.void_pass import VoidPass
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1 import wallet_pass_pb2
 
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["PassService"]
 RULES: Mapping[str, MethodRule] = {
     "IssuePass": MethodRule(scope=Scope.ISSUE, mutates=True),
     "BatchIssuePasses": MethodRule(scope=Scope.ISSUE, mutates=True),
@@ -85,9 +86,10 @@ class PassServicer:
             call.mutation(request, encode),
             template_id=request.template_id,
             revision=request.revision,
-            drafts=[pass_draft_from_proto(request.draft, path="draft")],
+            drafts=[pass_draft_from_proto(request.draft)],
             path=lambda _: "draft",
             all_or_none=True,
+            is_single=True,
         )
 
     async def batch_issue_passes(self, request: pb.BatchIssuePassesRequest, call: Call) -> Answer:
@@ -100,10 +102,7 @@ class PassServicer:
             call.mutation(request, encode),
             template_id=request.template_id,
             revision=request.revision,
-            drafts=[
-                pass_draft_from_proto(draft, path=f"drafts[{index}]")
-                for index, draft in enumerate(request.drafts)
-            ],
+            drafts=[pass_draft_from_proto(draft) for draft in request.drafts],
             path=lambda index: f"drafts[{index}]",
             all_or_none=request.atomic,
         )
@@ -168,7 +167,7 @@ class PassServicer:
         return pb.GetPassBundleResponse(
             bundle=bundle.content,
             etag=bundle.wallet_pass.etag,
-            update_time=time_to_proto(bundle.wallet_pass.signing_time),
+            update_time=timestamp(bundle.wallet_pass.signing_time),
         )
 
     async def get_passes_bundle(self, request: pb.GetPassesBundleRequest, call: Call) -> Message:
@@ -230,10 +229,6 @@ def _filter(message: pb.ListPassesRequest.Filter) -> PassFilter:
         external_id=(message.external_id.system, message.external_id.id)
         if message.HasField("external_id")
         else None,
-        created_from=time_from_proto(message.create_time_from, path="filter.create_time_from")
-        if message.HasField("create_time_from")
-        else None,
-        created_before=time_from_proto(message.create_time_before, path="filter.create_time_before")
-        if message.HasField("create_time_before")
-        else None,
+        created_from=time_from(message, "create_time_from", path="filter.create_time_from"),
+        created_before=time_from(message, "create_time_before", path="filter.create_time_before"),
     )

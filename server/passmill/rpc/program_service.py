@@ -24,6 +24,7 @@ from passmill.v1 import program_service_pb2 as pb
 _READ: Final = MethodRule(scope=Scope.READ)
 _CHANGE: Final = MethodRule(scope=Scope.ADMIN, mutates=True)
 
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["ProgramService"]
 RULES: Final[Mapping[str, MethodRule]] = {
     "CreateProgram": _CHANGE,
     "UpdateProgram": _CHANGE,

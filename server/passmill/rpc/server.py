@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_channelz.v1.channelz import add_channelz_servicer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from passmill.settings import Door, Limits
+from passmill.rpc.door import Door, MethodRule
+from passmill.settings import Door as DoorSettings
+from passmill.settings import Limits
+
+# Services by descriptor, each with its servicer and the rule of each method.
+PublishedServices: TypeAlias = Mapping[ServiceDescriptor, tuple[object, Mapping[str, MethodRule]]]
 
 # Health checks notice the end this much before calls are refused.
 _NOTICE_SECONDS: Final = 0.25
@@ -39,12 +45,12 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
     ]
 
 
-def credentials(door: Door) -> grpc.ServerCredentials | None:
-    """TLS as the door's settings say, None for plain text."""
-    if door.tls_certificate_file is None or door.tls_key_file is None:
+def credentials(place: DoorSettings) -> grpc.ServerCredentials | None:
+    """TLS as the place's settings say, None for plain text."""
+    if place.tls_certificate_file is None or place.tls_key_file is None:
         return None
-    pair = (door.tls_key_file.read_bytes(), door.tls_certificate_file.read_bytes())
-    client_ca = None if door.client_ca_file is None else door.client_ca_file.read_bytes()
+    pair = (place.tls_key_file.read_bytes(), place.tls_certificate_file.read_bytes())
+    client_ca = None if place.client_ca_file is None else place.client_ca_file.read_bytes()
     return grpc.ssl_server_credentials(
         [pair], root_certificates=client_ca, require_client_auth=client_ca is not None
     )
@@ -82,21 +88,23 @@ async def open_server(
     address: str,
     tls: grpc.ServerCredentials | None,
     limits: Limits,
-    handlers: Iterable[grpc.GenericRpcHandler],
-    services: Sequence[str],
+    door: Door,
+    services: PublishedServices,
     is_for_operators: bool,
 ) -> AsyncIterator[ServingState]:
-    """Serves `handlers` on `address` (host:port) until the block ends, then drains.
+    """Serves what comes through `door` on `address` (host:port) until the block ends, then drains.
 
-    `services`: their full names, for health and reflection. `is_for_operators`: with reflection and
-    channelz. OSError when the port cannot be had.
+    `is_for_operators`: with reflection and channelz. OSError when the port cannot be had.
     """
+    names = [service.full_name for service in services]
     server = grpc.aio.server(options=server_options(limits))
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    server.add_generic_rpc_handlers(tuple(handlers))
+    server.add_generic_rpc_handlers(
+        [door.handlers(service, servicer, rules) for service, (servicer, rules) in services.items()]
+    )
     if is_for_operators:
-        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         add_channelz_servicer(server)
     try:
         port = (
@@ -108,7 +116,7 @@ async def open_server(
         raise OSError(f"{address} cannot be listened on: {error}") from error
     if not port:
         raise OSError(f"{address} cannot be listened on.")
-    state = ServingState(health=health, services=services)
+    state = ServingState(health=health, services=names)
     await server.start()
     try:
         yield state

@@ -46,6 +46,7 @@ from passmill.v1 import template_service_pb2 as pb
 _READ: Final = MethodRule(scope=Scope.READ)
 _CHANGE: Final = MethodRule(scope=Scope.ADMIN, mutates=True)
 
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["TemplateService"]
 RULES: Final[Mapping[str, MethodRule]] = {
     "CreateTemplate": _CHANGE,
     "UpdateTemplate": _CHANGE,
@@ -221,7 +222,7 @@ class TemplateServicer:
             call.caller,
             template_id=template_id_from(request.template_id),
             number=request.revision,
-            draft=pass_draft_from_proto(request.draft, path="draft"),
+            draft=pass_draft_from_proto(request.draft),
         )
         return pb.PreviewPassResponse(
             pass_json=preview.pass_json,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _RETRY_AFTER = timedelta(milliseconds=500)
 # Kept back from a call's deadline, to say in time that it passed.
 _MARGIN_SECONDS = 0.02
-# Every statement of ours goes by an index. A plan made while a table was small must not stay when it
-# has grown, as it would: prepared statements keep their plans until the table is analysed.
+# Every statement of ours goes by an index. A plan made while a table was small must not stay when
+# it has grown, as it would: prepared statements keep their plans until the table is analysed.
 _SESSION_SETTINGS = {"application_name": "passmill", "enable_seqscan": "off", "jit": "off"}
 # Errors after which the same request may well succeed.
 _CONNECTION_ERRORS = (

@@ -166,7 +166,8 @@ async def store_signatures(tx: Transaction, signed: Sequence[tuple[PassId, int, 
     """Keeps signatures (pass, version signed, signature) and ends their intents.
 
     A version that is no longer the current one is left alone: its successor has an intent of its
-    own. Gives how many were kept.
+    own. So is one that is signed already: with some keys each signature is another, and the first
+    may have been served. Gives how many were kept.
     """
     # Arrays and their positions instead of a join: there is one way only to run this, by the keys,
     # whatever the planner knew of the tables when it made the plan.
@@ -176,7 +177,7 @@ async def store_signatures(tx: Transaction, signed: Sequence[tuple[PassId, int, 
         WITH kept AS (
             UPDATE passes SET signature = ($4::bytea[])[array_position($2::uuid[], pass_id)]
             WHERE tenant_id = $1 AND pass_id = ANY($2)
-                AND version = ($3::int[])[array_position($2, pass_id)]
+                AND version = ($3::int[])[array_position($2, pass_id)] AND signature IS NULL
             RETURNING pass_id
         )
         DELETE FROM signing_intents
@@ -267,12 +268,13 @@ async def find_pass_id(tx: Transaction, number: ReferenceNumber) -> PassId | Non
 
 async def lock_pass(tx: Transaction, pass_id: PassId) -> ListedPass:
     """A pass, locked until the transaction ends. AppError NOT_FOUND when there is none."""
-    row = await tx.fetch_one(
-        f"{_SELECT_LISTED} AND p.pass_id = $2 FOR UPDATE OF p", tx.tenant_id, pass_id
+    # Locked first, read then: a statement that waits for the lock would join the pass as it is now
+    # with the revision and external ids as they were.
+    await tx.execute(
+        "SELECT FROM passes WHERE tenant_id = $1 AND pass_id = $2 FOR UPDATE", tx.tenant_id, pass_id
     )
-    if row is None:
-        raise not_found("pass")
-    return _listed(row)
+    [listed] = await get_passes(tx, [pass_id])
+    return listed
 
 
 async def get_passes(tx: Transaction, pass_ids: Sequence[PassId]) -> list[ListedPass]:

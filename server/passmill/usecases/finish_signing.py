@@ -98,9 +98,14 @@ class FinishSigning:
                 retry_after=timedelta(seconds=1),
             ) from error
         async with self._database.transaction(caller) as tx:
-            await passes.store_signatures(
+            kept = await passes.store_signatures(
                 tx, [(wallet_pass.pass_id, wallet_pass.version, signed.signature)]
             )
+            if not kept:
+                # Somebody was faster: what they kept is what everybody is given.
+                [current] = await passes.get_passes(tx, [wallet_pass.pass_id])
+                if current.wallet_pass.version == wallet_pass.version:
+                    return current.wallet_pass
         return replace(wallet_pass, signature=signed.signature)
 
     async def _usable_identity(

@@ -93,18 +93,21 @@ class IssuePasses:
         drafts: Sequence[PassDraft],
         path: Callable[[int], str],
         all_or_none: bool,
+        is_single: bool = False,
     ) -> Answer:
         """Issues passes; `mutation.encode` gets an outcome for each draft, in their order.
 
         `path`: a draft's place in the request, for errors. `all_or_none`: one draft refused refuses
-        the request. AppError: INVALID_VALUES of a single draft, BATCH_REFUSED of a batch,
-        REVISION_NOT_PUBLISHED, TEMPLATE_ARCHIVED, PROGRAM_ARCHIVED, NO_SIGNING_IDENTITY,
-        SIGNING_IDENTITY_EXPIRED, REQUEST_ID_REUSED.
+        the request; `is_single`: with its own error, for it is no batch. AppError: INVALID_VALUES
+        of a single draft, BATCH_REFUSED of a batch, REVISION_NOT_PUBLISHED, TEMPLATE_ARCHIVED,
+        PROGRAM_ARCHIVED, NO_SIGNING_IDENTITY, SIGNING_IDENTITY_EXPIRED, REQUEST_ID_REUSED.
         """
         caller = mutation.caller
         try:
             issuer = await self._issuer(caller, template_id, revision)
-            checked = self._check(issuer.loaded, drafts, path, all_or_none=all_or_none)
+            checked = self._check(issuer.loaded, drafts, path)
+            if all_or_none:
+                _require_all(checked, is_single=is_single)
         except AppError:
             # What was issued stays issued, even if the same request would be refused today.
             if kept := await self._mutator.replay(mutation):
@@ -159,8 +162,6 @@ class IssuePasses:
         loaded: LoadedRevision,
         drafts: Sequence[PassDraft],
         path: Callable[[int], str],
-        *,
-        all_or_none: bool,
     ) -> list[CheckedDraft | AppError]:
         checked: list[CheckedDraft | AppError] = []
         for index, draft in enumerate(drafts):
@@ -168,11 +169,6 @@ class IssuePasses:
                 checked.append(check_draft(loaded, draft, path=path(index)))
             except AppError as error:
                 checked.append(error)
-        refused = [each for each in checked if isinstance(each, AppError)]
-        if all_or_none and refused:
-            if len(drafts) == 1:
-                raise refused[0]
-            raise _batch_refused(refused, len(drafts))
         return checked
 
     def _render(
@@ -231,11 +227,16 @@ class IssuePasses:
         )
 
 
-def _batch_refused(refused: Sequence[AppError], count: int) -> AppError:
+def _require_all(checked: Sequence[CheckedDraft | AppError], *, is_single: bool) -> None:
+    refused = [each for each in checked if isinstance(each, AppError)]
+    if not refused:
+        return
+    if is_single:
+        raise refused[0]
     fields: list[FieldError] = [field for error in refused for field in error.fields]
-    return AppError(
+    raise AppError(
         reason=Reason.BATCH_REFUSED,
-        message=f"{len(refused)} of {count} drafts were refused, so none was issued."
+        message=f"{len(refused)} of {len(checked)} drafts were refused, so none was issued."
         f" The first: {refused[0].message}",
         fields=fields,
     )

@@ -38,7 +38,7 @@ def check_draft(loaded: LoadedRevision, draft: PassDraft, *, path: str) -> Check
     phone = _PHONE_PUNCTUATION.sub("", draft.holder.phone)
     checked = loaded.rules.check(draft.values, holder_name=draft.holder.name, holder_phone=phone)
     problems = list(draft.problems)
-    problems += [FieldError(path=each.path, message=each.message) for each in checked.violations]
+    problems += checked.violations
     if phone and not _E164.fullmatch(phone):
         problems.append(FieldError(path="holder.phone", message=_WANTED_PHONE))
     if problems:

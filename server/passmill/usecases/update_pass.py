@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -64,6 +64,12 @@ def _patched(
     current: WalletPass, before: LoadedRevision, after: LoadedRevision, patch: PassPatch
 ) -> WalletPass:
     holder = current.holder
+    slots = {slot.name for slot in after.content.slots}
+    problems = [
+        FieldError(path=f'values["{name:.64}"]', message="the template has no slot of this name")
+        for name, value in patch.some_values.items()
+        if value is None and name not in slots
+    ]
     checked = check_draft(
         after,
         PassDraft(
@@ -74,9 +80,9 @@ def _patched(
                 if patch.external_ids is None
                 else patch.external_ids,
             ),
-            values=_new_values(current, before, after, patch),
+            values=_new_values(current, before, slots, patch),
             expire_time=None,
-            problems=patch.problems,
+            problems=(*patch.problems, *problems),
         ),
         path="wallet_pass",
     )
@@ -89,15 +95,14 @@ def _patched(
 
 
 def _new_values(
-    current: WalletPass, before: LoadedRevision, after: LoadedRevision, patch: PassPatch
+    current: WalletPass, before: LoadedRevision, slots: Set[str], patch: PassPatch
 ) -> Mapping[str, Value]:
     if patch.all_values is not None:
         values = dict(patch.all_values)
     else:
         # What the present revision knows and the next does not is given up with its slot.
-        known = {slot.name for slot in after.content.slots}
         kept = stored_values(before, current)
-        values = {name: value for name, value in kept.items() if name in known}
+        values = {name: value for name, value in kept.items() if name in slots}
     for name, value in patch.some_values.items():
         if value is None:
             values.pop(name, None)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Unpack
 
 from passmill.v1 import admin_service_pb2 as pb
+from passmill.v1 import api_scope_pb2
 from passmill_client.call import Call, ChangeOptions, Listing, ReadOptions, call_of, meta_of
 from passmill_client.values import to_timestamp
 
@@ -55,7 +56,7 @@ def list_tenants(*, page_size: int = 500, **options: Unpack[ReadOptions]) -> Lis
 def create_api_key(
     display_name: str,
     *,
-    scopes: Iterable[pb.ApiScope.ValueType],
+    scopes: Iterable[api_scope_pb2.ApiScope.ValueType],
     expire_time: datetime | None = None,
     tenant_id: str = "",
     **options: Unpack[ChangeOptions],

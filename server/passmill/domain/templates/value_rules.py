@@ -24,7 +24,7 @@ from passmill.domain.templates.placeholders import (
     placeholder_names,
 )
 from passmill.domain.values import InvalidValue, Slot, SlotType, Value, admit_value, check_text
-from passmill.domain.violations import FieldViolation
+from passmill.errors import FieldError
 
 HOLDER_TEXT_LIMIT = 256
 
@@ -37,7 +37,7 @@ class CheckedValues:
     values: Mapping[str, Value]
     holder_name: str
     holder_phone: str
-    violations: tuple[FieldViolation, ...]
+    violations: tuple[FieldError, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class ValueRules:
 
         Empty text counts as no value. Paths are `values["points"]`, `holder.name`, `holder.phone`.
         """
-        violations: list[FieldViolation] = []
+        violations: list[FieldError] = []
         admitted = self._admit(values, violations)
         for name in self._required:
             if name not in admitted and not _has(violations, name):
@@ -101,9 +101,7 @@ class ValueRules:
             violations=tuple(violations),
         )
 
-    def _admit(
-        self, values: Mapping[str, Value], violations: list[FieldViolation]
-    ) -> dict[str, Value]:
+    def _admit(self, values: Mapping[str, Value], violations: list[FieldError]) -> dict[str, Value]:
         admitted: dict[str, Value] = {}
         for name, value in values.items():
             slot = self._slots.get(name)
@@ -127,7 +125,7 @@ class ValueRules:
         values: Mapping[str, Value],
         holder_name: str,
         holder_phone: str,
-        violations: list[FieldViolation],
+        violations: list[FieldError],
     ) -> None:
         sources: dict[str, Value | None] = {**self._defaults, **values}
         sources[HOLDER_NAME] = holder_name or None
@@ -193,8 +191,8 @@ def _check_nfc(message: str) -> None:
         )
 
 
-def _violation(name: str, message: str) -> FieldViolation:
-    return FieldViolation(path=_path(name), message=message)
+def _violation(name: str, message: str) -> FieldError:
+    return FieldError(path=_path(name), message=message)
 
 
 def _path(name: str) -> str:
@@ -203,5 +201,5 @@ def _path(name: str) -> str:
     return f'values["{name:.64}"]'
 
 
-def _has(violations: list[FieldViolation], name: str) -> bool:
+def _has(violations: list[FieldError], name: str) -> bool:
     return any(violation.path == _path(name) for violation in violations)

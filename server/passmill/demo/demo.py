@@ -1,0 +1,166 @@
+"""The demonstration, step by step."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+from typing import TextIO
+
+from passmill.demo.card_picture import draw_card
+from passmill.demo.club import Club, set_up
+from passmill.demo.console import Console, DemoFailed
+from passmill.demo.recipients import Recipient, read_recipients, write_recipients
+from passmill.demo.verifying import Verifier, find_reader
+from passmill.dev.local_service import LocalService
+from passmill.telemetry.logging import configure_logging
+from passmill_client import Client, Pass, PassmillError
+
+_CHANNELS = 8
+_VERIFIED = 100
+_KEPT = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """An issued pass that is looked at more closely. `place`: its recipient's, from 0."""
+
+    place: int
+    wallet_pass: Pass
+
+
+def run(*, count: int, keep: Path | None = None, out: TextIO = sys.stdout) -> int:
+    """Issues `count` passes from a recipients file and verifies some of them; what is worth a look
+    stays in `keep`, by default the folder `demo`. Gives the exit status; DemoFailed and
+    PassmillError are told on `out`."""
+    configure_logging(level="warning", log_format="console")
+    console = Console(out)
+    folder = keep or Path("demo")
+    try:
+        _demonstrate(console, count, folder)
+    except (DemoFailed, PassmillError) as error:
+        console.title(f"The demonstration failed: {error}")
+        return 1
+    return 0
+
+
+def _demonstrate(console: Console, count: int, folder: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise DemoFailed(
+            "this machine lacks openssl, which verifies the passes (Debian: apt install openssl)"
+        )
+    (folder / "passes").mkdir(parents=True, exist_ok=True)
+    for earlier in (folder / "passes").glob("*.pkpass"):
+        earlier.unlink()
+    recipients = folder / "recipients.csv"
+
+    console.title("Starting a whole Passmill on this machine")
+    with LocalService(on_step=console.step) as service:
+        console.title("Setting up a coffee club through the gRPC API")
+        club = set_up(service, console.step)
+        (folder / "root.pem").write_bytes(club.root_pem)
+        console.step(f"writing {count:,} recipients with names in many scripts to {recipients}")
+        write_recipients(recipients, count)
+
+        with Client(service.api_address, club.issue_key, channels=_CHANNELS) as client:
+            console.title(f"Issuing {count:,} passes from the file")
+            seconds, sample = _issue(console, client, club, folder, count)
+            console.title(f"Verifying {len(sample)} of them with tools that are not ours")
+            reader = find_reader()
+            console.step(f"{reader.name} opens, openssl cms -verify checks, digests are recomputed")
+            verifier = Verifier(openssl=openssl, reader=reader, root=folder / "root.pem")
+            sizes = _verify(console, client, verifier, folder, sample)
+    _conclude(console, count, seconds, sizes, folder)
+
+
+def _issue(
+    console: Console, client: Client, club: Club, folder: Path, count: int
+) -> tuple[float, list[Sampled]]:
+    """Issues from the recipients file, notes who got what: seconds, and which to verify."""
+    recipients = read_recipients(folder / "recipients.csv")
+    outcomes = client.issue_many(club.template_id, (each.draft() for each in recipients))
+    chosen = {0, *SystemRandom().sample(range(count), min(_VERIFIED, count))}
+    chosen -= set(sorted(chosen)[_VERIFIED:])
+    started = time.monotonic()
+    sample = []
+    with (folder / "issued.csv").open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(("name", "reference_id", "serial_number", "pass_id"))
+        for place, outcome in console.progress(outcomes, total=count, verb="issued"):
+            if isinstance(outcome, PassmillError):
+                raise DemoFailed(f"recipient {place + 1} was refused: {outcome}")
+            lines.writerow(
+                (
+                    outcome.holder.name,
+                    outcome.reference_id,
+                    outcome.serial_number,
+                    outcome.pass_id,
+                )
+            )
+            if place in chosen:
+                sample.append(Sampled(place=place, wallet_pass=outcome))
+    return time.monotonic() - started, sample
+
+
+def _verify(
+    console: Console, client: Client, verifier: Verifier, folder: Path, sample: list[Sampled]
+) -> list[int]:
+    """Verifies the sampled passes and keeps a few: their sizes in bytes."""
+    lines = _lines(read_recipients(folder / "recipients.csv"), {each.place for each in sample})
+    sizes: list[int] = []
+    first: dict[str, bytes] = {}
+    for sampled in console.progress(sample, total=len(sample), verb="verified"):
+        wallet_pass = sampled.wallet_pass
+        bundle = client.get_pass_bundle(pass_id=wallet_pass.pass_id)
+        files = verifier.verify(
+            bundle,
+            serial_number=wallet_pass.serial_number,
+            holder_name=lines[sampled.place].name,
+        )
+        sizes.append(len(bundle))
+        if len(sizes) <= _KEPT:
+            name = f"{wallet_pass.reference_id}.pkpass"
+            (folder / "passes" / name).write_bytes(bundle)
+        first = first or files
+    console.step("drawing a card and reading its barcode back with zxing-cpp")
+    draw_card(first, folder / "card.png")
+    return sizes
+
+
+def _lines(recipients: Iterable[Recipient], places: set[int]) -> dict[int, Recipient]:
+    """The recipients at some places of a file."""
+
+    def wanted() -> Iterator[tuple[int, Recipient]]:
+        for place, recipient in enumerate(recipients):
+            if place in places:
+                yield place, recipient
+
+    return dict(wanted())
+
+
+def _conclude(console: Console, count: int, seconds: float, sizes: list[int], folder: Path) -> None:
+    console.title("Done")
+    console.facts(
+        [
+            ("issued", f"{count:,} passes in {seconds:.1f} s: {count / seconds:,.0f} a second"),
+            ("verified", f"{len(sizes)} passes, every signature and every digest"),
+            ("size of a .pkpass", f"{sum(sizes) / len(sizes) / 1000:,.0f} kB"),
+        ]
+    )
+    console.title("Where to look")
+    console.facts(
+        [
+            (str(folder / "card.png"), "a card as drawn from its pass; its barcode was read back"),
+            (str(folder / "passes"), f"{min(_KEPT, count)} signed .pkpass files"),
+            (str(folder / "recipients.csv"), "who was to get a pass"),
+            (str(folder / "issued.csv"), "who got which, with the reference id to read out"),
+            (str(folder / "root.pem"), "what `openssl cms -verify -CAfile` takes"),
+        ]
+    )
+    console.title("Next: `make dev` keeps a Passmill running, to try the client in README.md on")
