@@ -20,24 +20,28 @@ WORKERS ?= auto
 PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench clean
+.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench clean tools
+
+# Other people's programs that give a verdict on our passes.
+demo: NEEDS := openssl
+test test-external: NEEDS := openssl unzip
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/ready ## Issue 10,000 signed passes from a recipients file and verify them (ARGS="--count N --keep DIR")
+demo: tools $(VENV)/ready ## Issue 10,000 signed passes from a recipients file and verify them (ARGS="--count N --keep DIR")
 	@$(BIN)/passmill demo $(ARGS)
 
 dev: $(VENV)/ready ## Run every role on embedded PostgreSQL and Valkey until Ctrl-C
 	@$(BIN)/passmill dev $(ARGS)
 
-test: $(VENV)/ready ## Run every test on the embedded servers (ARGS="-k name")
+test: tools $(VENV)/ready ## Run every test on the embedded servers (ARGS="-k name")
 	@echo "== Rust tests"
 	cargo test $(WORKSPACE) --locked --release --workspace --quiet
 	echo "== Python tests"
 	$(PY) -m pytest $(PYTEST) $(ARGS)
 
-test-external: $(VENV)/ready ## Run the tests on private instances of the system's PostgreSQL (15+) and Redis (7+)
+test-external: tools $(VENV)/ready ## Run the tests on private instances of the system's PostgreSQL (15+) and Redis (7+)
 	@pg=$$(ls -d /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql@*/bin 2>/dev/null | sort -V | tail -n 1 || true)
 	redis=$$(PATH=$$PATH:/usr/sbin command -v redis-server || true)
 	missing=()
@@ -94,21 +98,22 @@ clean: ## Remove everything that make made
 	    signer_ext/target .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# ---- the virtual environment: packages, then generated code, then the extension ----
+# ---- what must be on the machine ----
 
-$(VENV)/ready: $(VENV)/packages $(VENV)/extension server/passmill/v1/__init__.py
-	@touch $@
+define FIND_PYTHON
+python=
+for candidate in $${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$$(command -v "$$candidate"); break
+    fi
+done
+endef
 
-# Hash-locked packages. uv does it in a second; pip does the same where uv has no wheel.
-$(VENV)/packages: requirements.lock
-	@python=
-	for candidate in $${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
-	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-	        python=$$(command -v "$$candidate"); break
-	    fi
-	done
+# Names everything that is missing at once, before anything is built. NEEDS: what a target wants besides.
+tools:
+	@$(FIND_PYTHON)
 	missing=()
-	[[ -n "$$python" ]] || missing+=("Python 3.11 or later (Debian: apt install python3 python3-venv; set PYTHON to choose one)")
+	[[ -n "$$python" ]] || missing+=("Python 3.11 or later (Debian: apt install python3 python3-venv; macOS: brew install python; set PYTHON to choose one)")
 	[[ -z "$$python" ]] || "$$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("Python's venv module (Debian: apt install python3-venv)")
 	command -v cc >/dev/null || missing+=("a C compiler (Debian: apt install gcc libc6-dev; macOS: xcode-select --install)")
 	if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
@@ -116,10 +121,22 @@ $(VENV)/packages: requirements.lock
 	elif ! printf '%s\n' 1.89 "$$(rustc --version | cut -d ' ' -f 2)" | sort -V -C; then
 	    missing+=("Rust 1.89 or later, found $$(rustc --version | cut -d ' ' -f 2) (rustup update)")
 	fi
+	for tool in $(NEEDS); do
+	    command -v "$$tool" >/dev/null || missing+=("$$tool (Debian: apt install $$tool; macOS: brew install $$tool)")
+	done
 	if (( $${#missing[@]} )); then
 	    printf 'This machine lacks: %s\n' "$${missing[@]}" >&2
 	    exit 1
 	fi
+
+# ---- the virtual environment: packages, then generated code, then the extension ----
+
+$(VENV)/ready: $(VENV)/packages $(VENV)/extension server/passmill/v1/__init__.py
+	@touch $@
+
+# Hash-locked packages. uv does it in a second; pip does the same where uv has no wheel.
+$(VENV)/packages: requirements.lock | tools
+	@$(FIND_PYTHON)
 	echo "== Virtual environment $(VENV) with $$("$$python" --version)"
 	[[ -x $(PY) ]] || "$$python" -m venv $(VENV)
 	awk '/^uv==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.lock > $(VENV)/uv.lock

@@ -69,6 +69,7 @@ from passmill.usecases.update_template import UpdateTemplate
 from passmill.usecases.upload_asset import UploadAsset
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.usecases.void_pass import VoidPass
+from passmill.usecases.watch_identities import WatchIdentities
 
 _START_SECONDS = 30.0
 
@@ -86,6 +87,7 @@ class Services:
     authenticate: Authenticate
     finish_signing: FinishSigning
     forget_answers: ForgetAnswers
+    watch_identities: WatchIdentities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,7 @@ def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Servic
         contents=contents,
         sealer=sealer,
         clock=frame.clock,
+        metrics=frame.metrics,
     )
     groups = IssueGroups(
         database=frame.database,
@@ -227,6 +230,9 @@ def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Servic
         authenticate=Authenticate(database=frame.database, clock=frame.clock),
         finish_signing=finish_signing,
         forget_answers=ForgetAnswers(database=frame.database, clock=frame.clock),
+        watch_identities=WatchIdentities(
+            database=frame.database, clock=frame.clock, metrics=frame.metrics
+        ),
     )
 
 
@@ -389,6 +395,7 @@ async def open_api(
                 upkeep.create_task(readiness.run()),
                 upkeep.create_task(services.finish_signing.sweep_forever()),
                 upkeep.create_task(services.forget_answers.run_forever()),
+                upkeep.create_task(services.watch_identities.run_forever()),
             ]
             try:
                 yield services

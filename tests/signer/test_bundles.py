@@ -31,7 +31,7 @@ from passmill._signer import (
 from passmill.dev.authority import ThrowawayAuthority
 from tests.signer.images import png
 from tests.signer.signers import SIGNING_TIME, Signer
-from tests.signer.tools import run
+from tests.support.tools import read_with_libarchive, run
 
 RenderPass = Callable[[int], bytes]
 
@@ -177,17 +177,17 @@ def verify_with_leaf(certificate: x509.Certificate, signature: bytes, message: b
 
 
 def test_every_zip_reader_opens_it(sealed: bytes, files: dict[str, bytes], tmp_path: Path) -> None:
-    """Info-ZIP, libarchive (by file and as a stream) and zipfile read the same files."""
+    """Info-ZIP, libarchive and zipfile read the same files."""
     path = tmp_path / "card.pkpass"
     path.write_bytes(sealed)
     expected = entries(sealed)
     assert set(expected) == {*files, "pass.json", "manifest.json", "signature"}
     assert b"No errors detected" in run("unzip", "-t", path)
     assert run("unzip", "-Z1", path).decode().split() == list(expected)
-    assert run("bsdtar", "-tf", path).decode().split() == list(expected)
     for name, content in expected.items():
         assert run("unzip", "-p", path, name) == content
-        assert run("bsdtar", "-xOf", "-", name, stdin=sealed) == content
+    read = read_with_libarchive(sealed, tmp_path)
+    assert list(read.items()) == list(expected.items())
 
 
 def test_the_zip_has_nothing_optional(sealed: bytes) -> None:
@@ -376,4 +376,4 @@ def test_ten_passes_in_one_download(
     path = tmp_path / "cards.pkpasses"
     path.write_bytes(packed)
     assert b"No errors detected" in run("unzip", "-t", path)
-    assert len(run("bsdtar", "-tf", path).split()) == 10
+    assert list(read_with_libarchive(packed, tmp_path).values()) == bundles

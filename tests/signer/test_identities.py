@@ -32,7 +32,7 @@ from passmill.dev.authority import (
     ThrowawayAuthority,
 )
 from tests.signer.signers import NOW, SIGNING_TIME, Signer
-from tests.signer.tools import run
+from tests.support.tools import run
 
 DAY = 86_400
 WRAPPING_KEY = bytes(range(32))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from passmill._signer import SignerError, SigningIdentity
 from passmill.dev.authority import IssuedCertificate
 from tests.signer.signers import SIGNING_TIME, Signer
-from tests.signer.tools import run
+from tests.support.tools import run
 
 PASSWORD = "canary-password-4711"
 

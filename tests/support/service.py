@@ -90,6 +90,15 @@ def meta(*, validate_only: bool = False) -> RequestMeta:
     return RequestMeta(request_id=str(uuid.uuid4()), validate_only=validate_only)
 
 
+def basic(wallet_pass: Pass) -> Pass:
+    """The pass in PASS_VIEW_BASIC."""
+    bare = Pass()
+    bare.CopyFrom(wallet_pass)
+    bare.ClearField("holder")
+    bare.ClearField("values")
+    return bare
+
+
 def by_id(wallet_pass: Pass) -> PassRef:
     """A reference to a pass."""
     return PassRef(pass_id=wallet_pass.pass_id)
@@ -283,16 +292,16 @@ class Club:
         )
 
     async def issue(self, draft: PassDraft | None = None, *, revision: int = 0) -> Pass:
-        """Issues a pass."""
+        """Issues a pass; gives the answer."""
         request = self.issue_request(draft, revision=revision)
         return (await self.passes.IssuePass(request)).wallet_pass
 
     async def get(self, wallet_pass: Pass) -> Pass:
-        """The pass as it is now."""
+        """The whole pass as it is now."""
         return (await self.passes.GetPass(pb.GetPassRequest(ref=by_id(wallet_pass)))).wallet_pass
 
     async def update(self, wallet_pass: Pass, *paths: str, wanted: Pass, etag: str = "") -> Pass:
-        """Changes what `paths` name to what `wanted` holds."""
+        """Changes what `paths` name to what `wanted` holds; gives the answer."""
         request = update_request(wallet_pass, *paths, wanted=wanted, etag=etag)
         return (await self.passes.UpdatePass(request)).wallet_pass
 

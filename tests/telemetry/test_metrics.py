@@ -25,7 +25,7 @@ metrics = Metrics(CollectorRegistry())
 rpc = metrics.rpc("PassService/IssuePass")
 rpc.started(); rpc.started(); rpc.handled("OK", 0.003)
 metrics.issued(51)
-metrics.identity_expires("pass.com.example.club", 2e9)
+metrics.identities_expiring(30, 2)
 metrics.process_ready(is_ready=True)
 print("counted", flush=True)
 sys.stdin.read()
@@ -76,6 +76,8 @@ def test_processes_are_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert found["passmill_rpc_in_flight", labels] == 2
         assert found["passmill_rpc_seconds_count", labels] == 2
         assert found["passmill_passes_issued_total", ()] == 102
+        # Every process says how many there are of all: the last word counts, not the sum.
+        assert found["passmill_signing_identities_expiring", (("within_days", "30"),)] == 2
         assert get(server.port, "/readyz") == (HTTPStatus.OK, b"2 of 2 processes ready\n")
         for child in children:
             child.communicate()

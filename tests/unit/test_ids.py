@@ -32,13 +32,6 @@ def test_serial_number_leads_back_to_its_pass(key: bytes, pass_id: PassId) -> No
     assert serial_numbers.find(serial_number) == pass_id
 
 
-@given(key=KEYS, pass_ids=st.lists(PASS_IDS, max_size=20))
-def test_many_serial_numbers_are_the_same_as_one_by_one(key: bytes, pass_ids: list[PassId]) -> None:
-    """`of_many` gives what `of` gives, in order."""
-    serial_numbers = SerialNumbers(key)
-    assert serial_numbers.of_many(pass_ids) == [serial_numbers.of(each) for each in pass_ids]
-
-
 @given(keys=st.lists(KEYS, min_size=2, max_size=2, unique=True), pass_id=PASS_IDS)
 def test_serial_numbers_of_two_tenants_differ(keys: list[bytes], pass_id: PassId) -> None:
     """Another tenant's key gives another serial number, and does not find this pass by it."""

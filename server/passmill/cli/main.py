@@ -80,9 +80,9 @@ def _check_config(_: argparse.Namespace) -> int:
 
 def _demo(parsed: argparse.Namespace) -> int:
     # Needs the client, which production may do without.
-    from passmill import demo  # noqa: PLC0415 - only here
+    from passmill.demo import run  # noqa: PLC0415 - only here
 
-    return demo.run(count=parsed.count, keep=parsed.keep)
+    return run(count=parsed.count, keep=parsed.keep)
 
 
 def _positive(text: str) -> int:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from passmill.demo.console import DemoFailed
 from passmill.dev import coffee_club
 from passmill.dev.authority import ThrowawayAuthority
-from passmill.dev.local_service import LocalService
 from passmill_client import AdminClient, Client, messages
 
 
@@ -25,8 +24,14 @@ class Club:
     root_pem: bytes
 
 
-def set_up(service: LocalService, on_step: Callable[[str], None]) -> Club:
-    """Makes a club. PassmillError or DemoFailed when the service will not have it."""
+def set_up(
+    *,
+    api_address: str,
+    admin_address: str,
+    operator_key: str,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Club:
+    """Makes a club on a running service. PassmillError or DemoFailed when it will not have it."""
     on_step("making a throw-away certificate authority shaped like Apple's")
     now = datetime.now(UTC)
     authority = ThrowawayAuthority(now=now)
@@ -36,7 +41,7 @@ def set_up(service: LocalService, on_step: Callable[[str], None]) -> Club:
         team_identifier=coffee_club.TEAM_IDENTIFIER,
         organization=coffee_club.ORGANIZATION,
     )
-    with AdminClient(service.admin_address, service.operator_key) as admin:
+    with AdminClient(admin_address, operator_key) as admin:
         on_step("making a tenant with two API keys")
         tenant_id = admin.create_tenant(coffee_club.ORGANIZATION).tenant_id
         owner = admin.create_api_key(
@@ -57,7 +62,7 @@ def set_up(service: LocalService, on_step: Callable[[str], None]) -> Club:
             activate=True,
             tenant_id=tenant_id,
         )
-    with Client(service.api_address, owner.secret_key) as client:
+    with Client(api_address, owner.secret_key) as client:
         template_id = publish_card(client, on_step)
     return Club(
         tenant_id=tenant_id,

@@ -10,6 +10,7 @@ Item = TypeVar("Item")
 
 _BAR_CELLS = 28
 _REDRAW_SECONDS = 0.1
+_ESTIMATE_SECONDS = 1.0  # before that, a guess at the rest is far off
 _LINES = 10  # that a progress bar becomes where nothing can be redrawn
 
 
@@ -69,8 +70,12 @@ class Console:
 def _progress(verb: str, done: int, total: int, seconds: float) -> str:
     share = done / total
     full = round(share * _BAR_CELLS)
-    bar = "█" * full + "░" * (_BAR_CELLS - full)
+    bar = "#" * full + "." * (_BAR_CELLS - full)
     rate = done / max(seconds, 1e-9)
-    left = (total - done) / rate
-    rest = f"{left:.0f} s left" if done < total else f"{seconds:.1f} s"
-    return f"{verb} {done:>{len(f'{total:,}')},} of {total:,}  {bar} {rate:>6,.0f}/s  {rest}"
+    if done == total:
+        rest = f"{seconds:.1f} s"
+    elif seconds < _ESTIMATE_SECONDS:
+        rest = ""
+    else:
+        rest = f"{(total - done) / rate:.0f} s left"
+    return f"{verb} {done:>{len(f'{total:,}')},} of {total:,}  [{bar}] {rate:>6,.0f}/s  {rest}"

@@ -63,7 +63,12 @@ def _demonstrate(console: Console, count: int, folder: Path) -> None:
     console.title("Starting a whole Passmill on this machine")
     with LocalService(on_step=console.step) as service:
         console.title("Setting up a coffee club through the gRPC API")
-        club = set_up(service, console.step)
+        club = set_up(
+            api_address=service.api_address,
+            admin_address=service.admin_address,
+            operator_key=service.operator_key,
+            on_step=console.step,
+        )
         (folder / "root.pem").write_bytes(club.root_pem)
         console.step(f"writing {count:,} recipients with names in many scripts to {recipients}")
         write_recipients(recipients, count)

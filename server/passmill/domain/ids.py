@@ -64,37 +64,32 @@ class SerialNumbers:
     must not either (https://developer.apple.com/documentation/walletpasses/pass).
     """
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_decryptor", "_encryptor")
 
     def __init__(self, key: bytes) -> None:
         """`key`: 16 random bytes."""
-        # One block, each plain text used once: ECB is a plain permutation here.
-        self._cipher = Cipher(algorithms.AES128(key), modes.ECB())  # noqa: S305
+        # One block, each plain text used once: ECB is a plain permutation here. Its contexts hold
+        # no state between blocks, so one of each serves for good.
+        cipher = Cipher(algorithms.AES128(key), modes.ECB())  # noqa: S305
+        self._encryptor = cipher.encryptor()
+        self._decryptor = cipher.decryptor()
 
     def of(self, pass_id: PassId) -> str:
         """The serial number of a pass: 26 symbols of Crockford's base 32."""
-        encryptor = self._cipher.encryptor()
-        return encode_base32(encryptor.update(pass_id.bytes) + encryptor.finalize())
-
-    def of_many(self, pass_ids: list[PassId]) -> list[str]:
-        """As `of`, in one pass over the cipher."""
-        encryptor = self._cipher.encryptor()
-        blocks = encryptor.update(b"".join(i.bytes for i in pass_ids)) + encryptor.finalize()
-        return [encode_base32(blocks[at : at + 16]) for at in range(0, len(blocks), 16)]
+        return encode_base32(self._encryptor.update(pass_id.bytes))
 
     def find(self, serial_number: str) -> PassId | None:
         """The pass id behind a serial number, None when no pass can have it."""
         block = decode_base32(serial_number)
         if block is None:
             return None
-        decryptor = self._cipher.decryptor()
-        return PassId(UUID(bytes=decryptor.update(block) + decryptor.finalize()))
+        return PassId(UUID(bytes=self._decryptor.update(block)))
 
 
 def encode_base32(block: bytes) -> str:
     """16 bytes as 26 symbols of Crockford's base 32, most significant first."""
     number = int.from_bytes(block, "big")
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
 
 
 def decode_base32(text: str) -> bytes | None:

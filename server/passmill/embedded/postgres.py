@@ -26,7 +26,7 @@ async def start_postgres(
 ) -> ServerProcess:
     """Starts PostgreSQL on the cluster `home`, made when it is not there yet.
 
-    Afterwards the database `passmill` exists, with `passmill_owner` (may migrate and create
+    Afterwards the database `passmill` exists, with `passmill_owner` (may migrate, create and drop
     databases) and `passmill_app` (owns nothing). Without `durable` a crash of the machine loses
     data; a crash of the server alone does not. Raises EmbeddedServerError.
     """
@@ -129,6 +129,8 @@ async def _make_database(sockets: Path) -> None:
         for role, options in ((OWNER, "LOGIN CREATEDB"), (APPLICATION, "LOGIN")):
             if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
                 await connection.execute(f"CREATE ROLE {role} {options}")
+        # DROP DATABASE … WITH (FORCE) ends sessions of the application's role.
+        await connection.execute(f"GRANT pg_signal_backend TO {OWNER}")
         known = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE)
         if not known:
             await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")

@@ -69,8 +69,8 @@ def state_from_proto(number: wallet_pass_pb2.Pass.State.ValueType) -> PassState 
     return _STATE_OF.get(number)
 
 
-def pass_to_proto(issued: IssuedPass, *, is_basic: bool = False) -> wallet_pass_pb2.Pass:
-    """A pass for the wire; `is_basic` leaves out holder and values."""
+def pass_to_proto(issued: IssuedPass) -> wallet_pass_pb2.Pass:
+    """A pass for the wire, in PASS_VIEW_BASIC."""
     wallet_pass = issued.wallet_pass
     message = wallet_pass_pb2.Pass(
         pass_id=str(wallet_pass.pass_id),
@@ -88,14 +88,13 @@ def pass_to_proto(issued: IssuedPass, *, is_basic: bool = False) -> wallet_pass_
     )
     if wallet_pass.expire_time is not None:
         message.expire_time.CopyFrom(timestamp(wallet_pass.expire_time))
-    if not is_basic:
-        _fill_content(message, wallet_pass, issued.values)
     return message
 
 
-def _fill_content(
+def fill_content(
     message: wallet_pass_pb2.Pass, wallet_pass: WalletPass, values: Mapping[str, Value]
 ) -> None:
+    """Adds what PASS_VIEW_FULL has besides: holder and values."""
     message.holder.name = wallet_pass.holder.name
     message.holder.phone = wallet_pass.holder.phone
     message.holder.external_ids.update(wallet_pass.holder.external_ids)

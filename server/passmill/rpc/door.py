@@ -239,9 +239,7 @@ class Door:
         return result.SerializeToString()
 
     def _refusal(self, error: Exception, method: str) -> AppError:
-        if isinstance(error, AppError):
-            if error.reason is Reason.INTERNAL:
-                self._log.error("rpc.failed", method=method, exc_info=error)
+        if isinstance(error, AppError) and error.reason is not Reason.INTERNAL:
             return error
         if isinstance(error, TimeoutError):
             return AppError(
@@ -250,9 +248,11 @@ class Door:
             )
         incident = secrets.token_hex(8)
         self._log.error("rpc.failed", method=method, incident=incident, exc_info=error)
+        cause = f"{error.message} " if isinstance(error, AppError) else ""
         return AppError(
             reason=Reason.INTERNAL,
-            message=f"An error inside the service; its operator finds it as incident {incident}.",
+            message=f"{cause}An error inside the service; its operator finds it as incident"
+            f" {incident}.",
             metadata={"incident": incident},
         )
 

@@ -10,8 +10,9 @@ from google.protobuf.message import Message
 
 from passmill.domain.callers import Caller, Scope
 from passmill.domain.ids import PassId, ProgramId, TemplateId, parse_uuid
-from passmill.errors import AppError, invalid_field, not_found
+from passmill.errors import AppError, not_found
 from passmill.rpc.convert_pass import (
+    fill_content,
     pass_draft_from_proto,
     pass_to_proto,
     patch_from_proto,
@@ -25,6 +26,8 @@ from passmill.rpc.status import to_status
 from passmill.store import passes
 from passmill.store.database import Database
 from passmill.store.passes import ListedPass, PassFilter
+from passmill.store.programs import get_program
+from passmill.store.templates import get_bare_template
 from passmill.usecases.find_pass import FindPass
 from passmill.usecases.get_pass_bundle import GetPassBundle
 from passmill.usecases.issue_passes import IssuedPass, IssueOutcome, IssuePasses
@@ -119,10 +122,15 @@ class PassServicer:
         key = self._pages.key(request, request.page_token)
         size = self._pages.size(request.page_size)
         after = None if key is None else parse_uuid(str(key[0]))
+        wanted = _filter(request.filter)
         async with self._database.transaction(call.caller, read_only=True) as tx:
+            if wanted.program_id is not None:
+                await get_program(tx, wanted.program_id)
+            if wanted.template_id is not None:
+                await get_bare_template(tx, wanted.template_id)
             listed = await passes.list_passes(
                 tx,
-                _filter(request.filter),
+                wanted,
                 after=None if after is None else PassId(after),
                 at_most=size + 1,
             )
@@ -183,19 +191,19 @@ class PassServicer:
         messages = []
         for each in listed:
             wallet_pass = each.wallet_pass
-            values = {}
+            message = pass_to_proto(
+                IssuedPass(
+                    wallet_pass=wallet_pass,
+                    serial_number=content.serial_number(wallet_pass.pass_id),
+                    program_id=each.program_id,
+                    template_id=each.template_id,
+                    revision_number=each.revision_number,
+                )
+            )
             if not is_basic:
                 loaded = await self._use_cases.load_revision.by_id(caller, wallet_pass.revision_id)
-                values = dict(stored_values(loaded, wallet_pass))
-            issued = IssuedPass(
-                wallet_pass=wallet_pass,
-                serial_number=content.serial_number(wallet_pass.pass_id),
-                program_id=each.program_id,
-                template_id=each.template_id,
-                revision_number=each.revision_number,
-                values=values,
-            )
-            messages.append(pass_to_proto(issued, is_basic=is_basic))
+                fill_content(message, wallet_pass, stored_values(loaded, wallet_pass))
+            messages.append(message)
         return messages
 
 
@@ -219,8 +227,6 @@ def _filter(message: pb.ListPassesRequest.Filter) -> PassFilter:
         raise not_found("program")
     if message.template_id and template_id is None:
         raise not_found("template")
-    if message.HasField("external_id") and not message.external_id.system:
-        raise invalid_field("filter.external_id.system", "must be set")
     return PassFilter(
         program_id=None if program_id is None else ProgramId(program_id),
         template_id=None if template_id is None else TemplateId(template_id),

@@ -15,7 +15,12 @@ from google.rpc import error_details_pb2, status_pb2
 from passmill.errors import AppError, ErrorKind, FieldError, Reason
 
 DOMAIN = "passmill"
-_MAX_FIELDS = 50  # an error travels in HTTP/2 trailers, which are small
+# An error travels in HTTP/2 trailers, of which gRPC takes 8 KiB
+# (https://grpc.github.io/grpc/core/group__grpc__arg__keys.html, max_metadata_size). The message
+# goes twice, once with up to three bytes for each of its own.
+_MAX_STATUS_BYTES = 4096
+_MAX_MESSAGE_BYTES = 512
+_MAX_PATH_BYTES = 256
 
 CODE_OF_KIND: Mapping[ErrorKind, grpc.StatusCode] = {
     ErrorKind.INVALID_INPUT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -38,32 +43,46 @@ def code_of(error: AppError) -> grpc.StatusCode:
 
 
 def to_status(error: AppError) -> status_pb2.Status:
-    """An error with ErrorInfo always, BadRequest when fields are named, RetryInfo when waiting
-    helps."""
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(
-            reason=error.reason.value, domain=DOMAIN, metadata=dict(error.metadata)
-        )
-    ]
-    if error.fields:
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=each.path, description=each.message, reason=error.reason.value
-                    )
-                    for each in error.fields[:_MAX_FIELDS]
-                ]
-            )
-        )
+    """An error with ErrorInfo always, BadRequest when fields are named (as many as an error can
+    carry), RetryInfo when waiting helps."""
+    code: int = code_of(error).value[0]
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason.value, domain=DOMAIN, metadata=dict(error.metadata)
+    )
+    status = status_pb2.Status(
+        code=code, message=_cut(error.message, _MAX_MESSAGE_BYTES), details=[_packed(info)]
+    )
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromTimedelta(error.retry_after)
-        details.append(retry)
-    code: int = code_of(error).value[0]
-    return status_pb2.Status(
-        code=code, message=error.message, details=[_packed(detail) for detail in details]
-    )
+        status.details.append(_packed(retry))
+    if error.fields:
+        room = _MAX_STATUS_BYTES - status.ByteSize()
+        status.details.append(_packed(_bad_request(error, room)))
+    return status
+
+
+def _bad_request(error: AppError, room: int) -> error_details_pb2.BadRequest:
+    bad = error_details_pb2.BadRequest()
+    for each in error.fields:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(each.path, _MAX_PATH_BYTES),
+            description=_cut(each.message, _MAX_MESSAGE_BYTES),
+            reason=error.reason.value,
+        )
+        room -= violation.ByteSize() + 4
+        if room < 0:
+            break
+        bad.field_violations.append(violation)
+    return bad
+
+
+def _cut(text: str, size: int) -> str:
+    """The text, or as much of it as `size` bytes hold, with an ellipsis."""
+    content = text.encode()
+    if len(content) <= size:
+        return text
+    return content[: size - 3].decode(errors="ignore") + "…"
 
 
 def _packed(message: Message) -> any_pb2.Any:

@@ -26,6 +26,7 @@ from passmill.rpc.paging import Pages
 from passmill.rpc.status import RequestValidator
 from passmill.rpc.template_mask import template_editor
 from passmill.store.database import Database
+from passmill.store.programs import get_program
 from passmill.store.templates import (
     find_numbered_revision,
     get_bare_template,
@@ -158,12 +159,14 @@ class TemplateServicer:
     async def list_templates(
         self, request: pb.ListTemplatesRequest, call: Call
     ) -> pb.ListTemplatesResponse:
-        """A page of templates, oldest first. A program that is not the tenant's has none."""
+        """A page of templates, oldest first."""
         program_id = program_id_from(request.program_id) if request.program_id else None
         size = self._pages.size(request.page_size)
         key = self._pages.key(request, request.page_token)
         after = TemplateId(UUID(str(key[0]))) if key else None
         async with self._database.transaction(call.caller, read_only=True) as tx:
+            if program_id is not None:
+                await get_program(tx, program_id)
             # One more than asked for tells whether there is a next page.
             found = await list_templates(tx, program_id=program_id, after=after, at_most=size + 1)
         page = found[:size]

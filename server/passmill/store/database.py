@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 _RETRY_AFTER = timedelta(milliseconds=500)
 # Kept back from a call's deadline, to say in time that it passed.
 _MARGIN_SECONDS = 0.02
+_INT32_MAX = (1 << 31) - 1
 # Every statement of ours goes by an index. A plan made while a table was small must not stay when
 # it has grown, as it would: prepared statements keep their plans until the table is analysed.
-_SESSION_SETTINGS = {"application_name": "passmill", "enable_seqscan": "off", "jit": "off"}
+_SESSION_SETTINGS = {
+    "application_name": "passmill",
+    "enable_seqscan": "off",
+    "jit": "off",
+    # For single statements; transactions set what their caller's deadline leaves.
+    "statement_timeout": "30000",
+}
 # Errors after which the same request may well succeed.
 _CONNECTION_ERRORS = (
     asyncpg.PostgresConnectionError,
@@ -80,6 +87,57 @@ class Transaction:
         return int(count) if count.isdigit() else 0
 
 
+class _Session(asyncpg.Connection):
+    """A connection that knows which tenant its session is set to."""
+
+    __slots__ = ("_session_tenant",)
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._session_tenant: TenantId | None = None
+
+    async def enter_tenant(self, tenant_id: TenantId, *, seconds: float) -> None:
+        """Sets the session to a tenant, unless it already is. Transactions set their own."""
+        if self._session_tenant == tenant_id:
+            return
+        self._session_tenant = None
+        await self.execute(f"SET passmill.tenant_id = '{int(tenant_id)}'", timeout=seconds)
+        self._session_tenant = tenant_id
+
+
+class _SingleStatement(Transaction):
+    """Lets one statement through, which is a transaction by itself."""
+
+    __slots__ = ("_is_used",)
+
+    def __init__(
+        self, connection: PoolConnectionProxy, *, tenant_id: TenantId, deadline: float
+    ) -> None:
+        super().__init__(connection, tenant_id=tenant_id, deadline=deadline)
+        self._is_used = False
+
+    def _use(self) -> None:
+        if self._is_used:
+            raise RuntimeError("A second statement needs a transaction.")
+        self._is_used = True
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        self._use()
+        return await super().fetch(sql, *arguments)
+
+    async def fetch_one(self, sql: str, *arguments: object) -> asyncpg.Record | None:
+        self._use()
+        return await super().fetch_one(sql, *arguments)
+
+    async def fetch_value(self, sql: str, *arguments: object) -> Any:
+        self._use()
+        return await super().fetch_value(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: object) -> int:
+        self._use()
+        return await super().execute(sql, *arguments)
+
+
 class Database:
     """The pool of one process.
 
@@ -114,7 +172,7 @@ class Database:
                     f"{begin}; SET LOCAL passmill.tenant_id = '{int(caller.tenant_id)}';"
                     f" SET LOCAL passmill.operator = '{'on' if caller.is_operator else 'off'}';"
                     f" SET LOCAL passmill.key_id = '{_plain(presented_key)}';"
-                    f" SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}",
+                    f" SET LOCAL statement_timeout = {_milliseconds(seconds)}",
                     timeout=seconds,
                 )
                 try:
@@ -130,6 +188,27 @@ class Database:
                             await asyncio.shield(connection.execute("ROLLBACK", timeout=5))
                     raise
                 await connection.execute("COMMIT", timeout=_seconds_left(caller.deadline))
+            finally:
+                await self._pool.release(connection, timeout=5)
+
+    @asynccontextmanager
+    async def statement(self, caller: Caller) -> AsyncIterator[Transaction]:
+        """As `transaction`, for a store function that runs exactly one statement: that is a
+        transaction by itself, and takes one round trip instead of three.
+
+        Not for operators: the session is set to the caller's tenant, and stays so.
+        """
+        if caller.is_operator:
+            raise ValueError("An operator's work needs a transaction.")
+        seconds = _seconds_left(caller.deadline)
+        with _translated_errors():
+            connection = await self._pool.acquire(timeout=seconds)
+            try:
+                session = cast("_Session", connection)  # the proxy passes the call on
+                await session.enter_tenant(caller.tenant_id, seconds=seconds)
+                yield _SingleStatement(
+                    connection, tenant_id=caller.tenant_id, deadline=caller.deadline
+                )
             finally:
                 await self._pool.release(connection, timeout=5)
 
@@ -152,6 +231,7 @@ async def open_database(
         command_timeout=30,
         reset=_reset_connection,
         server_settings=_SESSION_SETTINGS,
+        connection_class=_Session,
     )
     try:
         yield Database(pool)
@@ -164,8 +244,8 @@ async def open_database(
 
 
 async def _reset_connection(connection: asyncpg.Connection) -> None:
-    # Settings are LOCAL and sessions hold nothing else: the default's four statements a release
-    # would be wasted.
+    # Settings are LOCAL, and the session's own tenant is known to it: the default's four statements
+    # a release would be wasted.
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK", timeout=5)
 
@@ -174,6 +254,11 @@ def _plain(key_id: str) -> str:
     if not (key_id.isascii() and (key_id.isalnum() or not key_id)):
         raise ValueError("An API key's id is letters and digits.")
     return key_id
+
+
+def _milliseconds(seconds: float) -> int:
+    # PostgreSQL's largest is 24 days, and its 0 means forever.
+    return min(max(1, int(seconds * 1000)), _INT32_MAX)
 
 
 def _seconds_left(deadline: float) -> float:

@@ -256,14 +256,17 @@ async def replace_external_ids(tx: Transaction, wallet_pass: WalletPass) -> None
     )
 
 
-async def find_pass_id(tx: Transaction, number: ReferenceNumber) -> PassId | None:
-    """The pass with this reference number."""
-    found = await tx.fetch_value(
-        "SELECT pass_id FROM passes WHERE tenant_id = $1 AND reference_number = $2",
+async def find_passes(
+    tx: Transaction, *, pass_ids: Sequence[PassId], references: Sequence[ReferenceNumber]
+) -> list[ListedPass]:
+    """The passes with these ids or reference numbers, as far as they exist, in no order."""
+    rows = await tx.fetch(
+        _SELECT_LISTED + "AND (p.pass_id = ANY($2) OR p.reference_number = ANY($3))",
         tx.tenant_id,
-        number,
+        pass_ids,
+        references,
     )
-    return None if found is None else PassId(_uuid(found))
+    return [_listed(row) for row in rows]
 
 
 async def lock_pass(tx: Transaction, pass_id: PassId) -> ListedPass:

@@ -9,8 +9,8 @@ import asyncpg
 
 from passmill import errors
 from passmill.domain.callers import Caller
-from passmill.domain.ids import SigningIdentityId
-from passmill.domain.tenants import StoredIdentity
+from passmill.domain.ids import SigningIdentityId, TenantId
+from passmill.domain.tenants import StoredIdentity, TenantState
 from passmill.store.database import Database, Transaction
 
 _SELECT: Final = (
@@ -88,6 +88,31 @@ async def list_identities(
         at_most,
     )
     return [_identity(row) for row in rows]
+
+
+async def list_expiring(
+    tx: Transaction, *, before: datetime
+) -> list[tuple[TenantId, SigningIdentityId, datetime]]:
+    """Active identities of any active tenant that end before this time, and when they do, the first
+    first.
+
+    For an operator's transaction: others see their own tenant's alone.
+    """
+    rows = await tx.fetch(
+        "SELECT i.tenant_id, i.signing_identity_id, i.expire_time"
+        " FROM signing_identities i JOIN tenants t USING (tenant_id)"
+        " WHERE i.is_active AND i.expire_time < $1 AND t.state = $2 ORDER BY i.expire_time",
+        before,
+        TenantState.ACTIVE,
+    )
+    return [
+        (
+            TenantId(row["tenant_id"]),
+            SigningIdentityId(row["signing_identity_id"]),
+            row["expire_time"],
+        )
+        for row in rows
+    ]
 
 
 async def set_active(

@@ -112,17 +112,16 @@ class Metrics:
             buckets=SIGN_BUCKETS,
             registry=registry,
         )
-        self._store_seconds = Histogram(
-            "passmill_store_seconds",
-            "Time of one database transaction, waiting for a connection included.",
-            ["operation"],
-            buckets=CALL_BUCKETS,
+        self._left_behind = Gauge(
+            "passmill_signatures_left_behind",
+            "Passes whose signature the last sweep found outstanding and could not make.",
+            multiprocess_mode="mostrecent",
             registry=registry,
         )
-        self._identity_expires = Gauge(
-            "passmill_signing_identity_expires_timestamp_seconds",
-            "When the active signing identity of a pass type ends, in Unix time.",
-            ["pass_type_identifier"],
+        self._identities_expiring = Gauge(
+            "passmill_signing_identities_expiring",
+            "Active signing identities that end within so many days, or have ended.",
+            ["within_days"],
             multiprocess_mode="mostrecent",
             registry=registry,
         )
@@ -185,18 +184,13 @@ class Metrics:
             self._sign_seconds.observe(perf_counter() - began)
         self._signed.inc(count)
 
-    @contextmanager
-    def store(self, operation: str) -> Iterator[None]:
-        """Round one transaction; `operation` is the use case's name."""
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            self._store_seconds.labels(operation).observe(perf_counter() - began)
+    def left_behind(self, count: int) -> None:
+        """The last sweep left `count` passes unsigned."""
+        self._left_behind.set(count)
 
-    def identity_expires(self, pass_type_identifier: str, timestamp_seconds: float) -> None:
-        """The active signing identity of a pass type ends then, in Unix time."""
-        self._identity_expires.labels(pass_type_identifier).set(timestamp_seconds)
+    def identities_expiring(self, within_days: int, count: int) -> None:
+        """`count` active signing identities end within so many days, or have ended."""
+        self._identities_expiring.labels(str(within_days)).set(count)
 
     def checked(self, check: str, *, is_ready: bool) -> None:
         """A check of readiness passed or failed in this process."""

@@ -176,7 +176,6 @@ class ChangePass:
             program_id=listed.program_id,
             template_id=listed.template_id,
             revision_number=prepared.after.revision.number,
-            values=values,
         )
 
     def _with_content(

@@ -12,13 +12,13 @@ import structlog
 from passmill.domain.api_keys import new_api_key
 from passmill.domain.callers import Scope
 from passmill.domain.clock import Clock
+from passmill.domain.display_names import admit_display_name
 from passmill.domain.tenants import ApiKey
 from passmill.errors import invalid_field
 from passmill.store.api_keys import insert_api_key
 from passmill.store.database import Transaction
 from passmill.store.outbox import insert_event
 from passmill.store.tenants import get_tenant
-from passmill.usecases.create_tenant import check_display_name
 from passmill.usecases.mutation import Answer, Mutation, Mutator
 
 
@@ -64,7 +64,7 @@ class CreateApiKey:
                 tenant_id=tenant.tenant_id,
                 key_id=new_key.key_id,
                 secret_hash=new_key.secret_hash,
-                display_name=check_display_name(display_name),
+                display_name=admit_display_name(display_name, path="display_name"),
                 scopes=frozenset(scopes),
                 create_time=now,
                 expire_time=expire_time,

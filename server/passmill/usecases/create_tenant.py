@@ -8,16 +8,13 @@ import secrets
 import structlog
 
 from passmill.domain.clock import Clock
+from passmill.domain.display_names import admit_display_name
 from passmill.domain.ids import TenantId, new_number
 from passmill.domain.tenants import Tenant, TenantState
-from passmill.domain.values import InvalidValue, normalise_text
-from passmill.errors import invalid_field
 from passmill.store import tenants
 from passmill.store.database import Transaction
 from passmill.store.outbox import insert_event
 from passmill.usecases.mutation import Answer, Mutation, Mutator
-
-_MAX_NAME = 100
 
 
 class CreateTenant:
@@ -37,7 +34,7 @@ class CreateTenant:
         async def work(tx: Transaction) -> Tenant:
             tenant = Tenant(
                 tenant_id=tenant_id,
-                display_name=check_display_name(display_name),
+                display_name=admit_display_name(display_name, path="display_name"),
                 state=TenantState.ACTIVE,
                 serial_key=secrets.token_bytes(16),
                 reference_key=secrets.token_bytes(24),
@@ -57,11 +54,3 @@ class CreateTenant:
         if not (answer.is_replayed or mutation.validate_only):
             self._audit.info("tenant.created", tenant_id=tenant_id, by=mutation.caller.key_id)
         return answer
-
-
-def check_display_name(text: str) -> str:
-    """The name in NFC. AppError INVALID_FIELD when it holds what no text of ours may."""
-    try:
-        return normalise_text(text, max_length=_MAX_NAME)
-    except InvalidValue as error:
-        raise invalid_field("display_name", str(error)) from None

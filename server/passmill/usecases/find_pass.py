@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from passmill.domain.callers import Caller
-from passmill.domain.ids import PassId, parse_uuid
-from passmill.domain.reference_ids import parse_reference_id
+from passmill.domain.ids import PassId, SerialNumbers, parse_uuid
+from passmill.domain.reference_ids import ReferenceNumber, parse_reference_id
 from passmill.errors import not_found
 from passmill.store import passes
-from passmill.store.database import Database, Transaction
+from passmill.store.database import Database
 from passmill.store.passes import ListedPass
 from passmill.usecases.tenant_numbers import TenantNumbers
 
@@ -38,23 +39,27 @@ class FindPass:
     async def many(self, caller: Caller, refs: Sequence[PassRef]) -> list[ListedPass]:
         """The passes, in this order. AppError NOT_FOUND when one does not exist."""
         serial_numbers = await self._numbers.serial_numbers(caller)
-        async with self._database.transaction(caller, read_only=True) as tx:
-            pass_ids: list[PassId] = []
-            for ref in refs:
-                pass_id = (
-                    serial_numbers.find(ref.serial_number)
-                    if ref.serial_number is not None
-                    else await _resolve(tx, ref)
-                )
-                if pass_id is None:
-                    raise not_found("pass")
-                pass_ids.append(pass_id)
-            return await passes.get_passes(tx, pass_ids)
+        keys = [_key(ref, serial_numbers) for ref in refs]
+        if any(key is None for key in keys):
+            raise not_found("pass")
+        async with self._database.statement(caller) as tx:
+            found = await passes.find_passes(
+                tx,
+                pass_ids=[key for key in keys if isinstance(key, UUID)],
+                references=[key for key in keys if isinstance(key, int)],
+            )
+        by_key: dict[UUID | int | None, ListedPass] = {}
+        for each in found:
+            by_key[each.wallet_pass.pass_id] = by_key[each.wallet_pass.reference_number] = each
+        if any(key not in by_key for key in keys):
+            raise not_found("pass")
+        return [by_key[key] for key in keys]
 
 
-async def _resolve(tx: Transaction, ref: PassRef) -> PassId | None:
+def _key(ref: PassRef, serial_numbers: SerialNumbers) -> PassId | ReferenceNumber | None:
+    if ref.serial_number is not None:
+        return serial_numbers.find(ref.serial_number)
     if ref.pass_id is not None:
         parsed = parse_uuid(ref.pass_id)
         return None if parsed is None else PassId(parsed)
-    number = parse_reference_id(ref.reference_id or "")
-    return None if number is None else await passes.find_pass_id(tx, number)
+    return parse_reference_id(ref.reference_id or "")

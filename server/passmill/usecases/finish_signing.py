@@ -20,6 +20,7 @@ from passmill.signing.native import SignerError, SigningIdentity
 from passmill.signing.sealer import Sealer, SignRequest
 from passmill.store import passes
 from passmill.store.database import Database
+from passmill.telemetry.metrics import Metrics
 from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.pass_content import PassContents, TenantContent, digest_of
 
@@ -41,7 +42,9 @@ class FinishSigning:
         contents: PassContents,
         sealer: Sealer,
         clock: Clock,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._database = database
         self._load_revision = load_revision
         self._identities = identities
@@ -165,6 +168,7 @@ class FinishSigning:
         finished = 0
         for tenant_id, pass_ids in by_tenant.items():
             finished += await self._sweep_tenant(tenant_id, pass_ids)
+        self._metrics.left_behind(len(intents) - finished)
         return finished
 
     async def _sweep_tenant(self, tenant_id: TenantId, pass_ids: Sequence[PassId]) -> int:

@@ -169,7 +169,7 @@ class IssueGroups:
     async def _write(self, tenant_id: TenantId, issues: list[PreparedIssue]) -> set[UUID]:
         issues = sorted(issues, key=lambda issue: issue.answer.request_id)
         caller = self._caller(tenant_id)
-        async with self._database.transaction(caller) as tx:
+        async with self._database.statement(caller) as tx:
             new = await passes.insert_issued(
                 tx,
                 requests=[issue.answer for issue in issues],
@@ -208,7 +208,7 @@ class IssueGroups:
                     for each, result in zip(rendered, results, strict=True)
                 ]
             if signed:
-                async with self._database.transaction(self._caller(tenant_id)) as tx:
+                async with self._database.statement(self._caller(tenant_id)) as tx:
                     await passes.store_signatures(tx, signed)
         except (AppError, SignerError) as error:
             self._log.error("issue.signing_left_to_sweeper", exc_info=error)

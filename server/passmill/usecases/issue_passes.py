@@ -7,7 +7,7 @@ that dies in between leaves a row that the sweeper finishes; a retry gets the fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from passmill.domain.callers import Caller
@@ -15,7 +15,6 @@ from passmill.domain.clock import Clock
 from passmill.domain.ids import PassId, ProgramId, SigningIdentityId, TemplateId, new_uuid
 from passmill.domain.passes import PassDraft, PassState, WalletPass, next_signing_time
 from passmill.domain.reference_ids import ReferenceNumber
-from passmill.domain.values import Value
 from passmill.errors import AppError, FieldError, Reason
 from passmill.signing.identities import IdentityCache
 from passmill.signing.native import SigningIdentity
@@ -39,14 +38,13 @@ _RENDERED_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedPass:
-    """A pass as the answer tells of it."""
+    """A pass as the answer tells of it: without what it says of its holder."""
 
     wallet_pass: WalletPass
     serial_number: str
     program_id: ProgramId
     template_id: TemplateId
     revision_number: int
-    values: Mapping[str, Value]
 
 
 IssueOutcome = IssuedPass | AppError
@@ -205,7 +203,6 @@ class IssuePasses:
             program_id=revision.program_id,
             template_id=revision.template_id,
             revision_number=revision.number,
-            values=checked.values,
         )
         return issued, RenderedPass(wallet_pass=wallet_pass, pass_json=pass_json)
 

@@ -1,0 +1,283 @@
+"""Every method of the protocol with a request that it takes, so that no test forgets one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import grpc
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+
+from passmill.rpc.convert_template import content_to_proto
+from passmill.rpc.door import MethodRule
+from passmill.v1 import access_service_pb2, admin_service_pb2, api_scope_pb2
+from passmill.v1 import pass_service_pb2 as passes_pb2
+from passmill.v1 import program_service_pb2 as programs_pb2
+from passmill.v1 import template_service_pb2 as templates_pb2
+from passmill.v1.program_pb2 import Program
+from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassRef
+from tests.support.png import draw_png
+from tests.support.service import CALL_SECONDS, Club, Service, Tenant, certificate, keyed, meta
+from tests.support.small_card import draft, small_card
+
+# A resource inside a request is what an update shall make of it; its ids are not looked at.
+RESOURCES: Final = {"Pass", "Program", "Template", "TemplateContent", "RequestMeta"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A method, its rule, and the port it is served on."""
+
+    descriptor: MethodDescriptor
+    rule: MethodRule
+    is_admin: bool
+
+    @property
+    def name(self) -> str:
+        """Its name, which no other service has."""
+        return str(self.descriptor.name)
+
+    @property
+    def path(self) -> str:
+        """Its path in HTTP/2."""
+        return f"/{self.descriptor.containing_service.full_name}/{self.descriptor.name}"
+
+    async def send(
+        self,
+        service: Service,
+        api_key: str,
+        content: bytes,
+        *,
+        timeout: float | None = CALL_SECONDS,
+    ) -> bytes:
+        """Calls it with a request's bytes; gives the answer's. AioRpcError when it is refused."""
+        channel = keyed(service.admin if self.is_admin else service.api, api_key)
+        call = cast("Any", channel.unary_unary(self.path))
+        answer = await call(content, timeout=timeout)
+        assert isinstance(answer, bytes)
+        return answer
+
+    def sender(self, service: Service) -> grpc.aio.Channel:
+        """The channel to its port, without a credential."""
+        return service.admin if self.is_admin else service.api
+
+
+def every_method(service: Service) -> list[Method]:
+    """All methods that are served."""
+    return [
+        Method(descriptor=method, rule=rules[method.name], is_admin=is_admin)
+        for is_admin, published in (
+            (False, service.services.public),
+            (True, service.services.admin),
+        )
+        for descriptor, (_, rules) in published.items()
+        for method in descriptor.methods
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ids:
+    """The names of one tenant's things, by the field that takes them."""
+
+    by_field: dict[str, str]
+
+    def __getitem__(self, field: str) -> str:
+        return self.by_field[field]
+
+
+async def ids_of(club: Club) -> Ids:
+    """Issues a pass, makes a key and finds the identity: one thing of each kind."""
+    tenant = club.tenant
+    issued = await club.issue()
+    operator = tenant.service.operator
+    listing = admin_service_pb2.ListSigningIdentitiesRequest(tenant_id=tenant.tenant_id)
+    identities = (await operator.ListSigningIdentities(listing)).signing_identities
+    key = await operator.CreateApiKey(_key_request(tenant))
+    return Ids(
+        by_field={
+            "tenant_id": tenant.tenant_id,
+            "key_id": key.api_key.key_id,
+            "signing_identity_id": identities[0].signing_identity_id,
+            "program_id": club.program_id,
+            "template_id": club.template_id,
+            "pass_id": issued.pass_id,
+            "reference_id": issued.reference_id,
+            "serial_number": issued.serial_number,
+        }
+    )
+
+
+async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[str, Message]:
+    """A request that each method takes, by the method's name; each with a request id of its own."""
+
+    def new() -> Any:
+        return meta(validate_only=validate_only)
+
+    tenant_id = club.tenant.tenant_id
+    ref = PassRef(pass_id=ids["pass_id"])
+    content = content_to_proto(await club.tenant.with_assets(small_card()))
+    program = {"program_id": club.program_id}
+    template = {"template_id": club.template_id}
+    identity = {"tenant_id": tenant_id, "signing_identity_id": ids["signing_identity_id"]}
+    issued = certificate("pass.com.example.another")
+    requests: list[Message] = [
+        passes_pb2.IssuePassRequest(**template, draft=draft(), meta=new()),
+        passes_pb2.BatchIssuePassesRequest(**template, drafts=[draft()], meta=new()),
+        passes_pb2.GetPassRequest(ref=ref),
+        passes_pb2.ListPassesRequest(
+            filter={"external_id": {"system": "crm", "id": "1"}}  # type: ignore[arg-type]
+        ),
+        passes_pb2.UpdatePassRequest(
+            ref=ref,
+            wallet_pass=Pass(holder=Holder(name="Grace")),
+            update_mask={"paths": ["holder", "values.note"]},  # type: ignore[arg-type]
+            meta=new(),
+        ),
+        passes_pb2.VoidPassRequest(ref=ref, meta=new()),
+        passes_pb2.ReinstatePassRequest(ref=ref, meta=new()),
+        passes_pb2.GetPassBundleRequest(ref=ref),
+        passes_pb2.GetPassesBundleRequest(refs=[ref]),
+        access_service_pb2.GetCallerRequest(),
+        programs_pb2.CreateProgramRequest(
+            display_name="x", pass_type_identifier="pass.com.example.x", meta=new()
+        ),
+        programs_pb2.UpdateProgramRequest(
+            **program,
+            program=Program(display_name="y"),
+            update_mask={"paths": ["display_name"]},  # type: ignore[arg-type]
+            meta=new(),
+        ),
+        programs_pb2.ArchiveProgramRequest(**program, meta=new()),
+        programs_pb2.GetProgramRequest(**program),
+        programs_pb2.ListProgramsRequest(),
+        templates_pb2.CreateTemplateRequest(
+            **program, display_name="x", content=content, meta=new()
+        ),
+        templates_pb2.UpdateTemplateRequest(
+            **template,
+            template=templates_pb2.Template(display_name="y", content=content),
+            update_mask={"paths": ["display_name", "content"]},  # type: ignore[arg-type]
+            meta=new(),
+        ),
+        templates_pb2.PublishTemplateRequest(**template, meta=new()),
+        templates_pb2.ArchiveTemplateRequest(**template, meta=new()),
+        templates_pb2.GetTemplateRequest(**template),
+        templates_pb2.ListTemplatesRequest(),
+        templates_pb2.GetTemplateRevisionRequest(**template, revision=1),
+        templates_pb2.ListTemplateRevisionsRequest(**template),
+        templates_pb2.UploadAssetRequest(content=draw_png(9, 9, "#101010"), meta=new()),
+        templates_pb2.PreviewPassRequest(**template, draft=draft()),
+        admin_service_pb2.CreateTenantRequest(display_name="x", meta=new()),
+        admin_service_pb2.SetTenantStateRequest(
+            tenant_id=tenant_id, state=admin_service_pb2.Tenant.STATE_ACTIVE, meta=new()
+        ),
+        admin_service_pb2.GetTenantRequest(tenant_id=tenant_id),
+        admin_service_pb2.ListTenantsRequest(),
+        _key_request(club.tenant, validate_only=validate_only),
+        admin_service_pb2.RevokeApiKeyRequest(
+            tenant_id=tenant_id, key_id=ids["key_id"], meta=new()
+        ),
+        admin_service_pb2.ListApiKeysRequest(tenant_id=tenant_id),
+        admin_service_pb2.UploadSigningIdentityRequest(
+            tenant_id=tenant_id,
+            pem=admin_service_pb2.PemIdentity(
+                certificate=issued.certificate_pem, private_key=issued.private_key_pem
+            ),
+            intermediates=[issued.wwdr_pem],
+            meta=new(),
+        ),
+        admin_service_pb2.CheckSigningIdentityRequest(**identity),
+        admin_service_pb2.ListSigningIdentitiesRequest(tenant_id=tenant_id),
+        admin_service_pb2.ActivateSigningIdentityRequest(**identity, meta=new()),
+    ]
+    return {_method_name(request): request for request in requests}
+
+
+def _key_request(
+    tenant: Tenant, *, validate_only: bool = False
+) -> admin_service_pb2.CreateApiKeyRequest:
+    return admin_service_pb2.CreateApiKeyRequest(
+        tenant_id=tenant.tenant_id,
+        display_name="till",
+        scopes=[api_scope_pb2.API_SCOPE_READ],
+        meta=meta(validate_only=validate_only),
+    )
+
+
+def _method_name(request: Message) -> str:
+    return str(request.DESCRIPTOR.name).removesuffix("Request")
+
+
+def id_paths(message: Descriptor) -> Iterator[tuple[str, ...]]:
+    """The paths of the fields that name something, through messages that are no resources."""
+    for field in message.fields:
+        if field.type == FieldDescriptor.TYPE_STRING:
+            if field.name.endswith("_id") or field.name == "serial_number":
+                yield (field.name,)
+        elif _is_searched(field) and field.message_type.name not in RESOURCES:
+            for path in id_paths(field.message_type):
+                yield (field.name, *path)
+
+
+def text_paths(message: Descriptor, depth: int = 0) -> Iterator[tuple[str, ...]]:
+    """The paths of all texts, six messages deep at most; of maps, the key's with a trailing ""."""
+    for field in message.fields:
+        if field.type == FieldDescriptor.TYPE_STRING:
+            yield (field.name,)
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            yield (field.name, "")
+            value = field.message_type.fields_by_name["value"]
+            if value.type == FieldDescriptor.TYPE_STRING:
+                yield (field.name, "value")
+            elif value.message_type is not None:
+                for path in text_paths(value.message_type, depth + 1):
+                    yield (field.name, "value", *path)
+        elif _is_searched(field) and depth < 6:
+            for path in text_paths(field.message_type, depth + 1):
+                yield (field.name, *path)
+
+
+def _is_searched(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and not field.message_type.full_name.startswith("google.")
+
+
+def with_text(request: Message, path: tuple[str, ...], text: str) -> Message:
+    """A copy of a request with another text at a path; lists have it in their first element."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    _set(copy, path, text)
+    return copy
+
+
+def _set(message: Any, path: tuple[str, ...], text: str) -> None:
+    name, *rest = path
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        _set_in_map(getattr(message, name), field.message_type, tuple(rest), text)
+    elif rest:
+        inner = getattr(message, name)
+        if field.is_repeated:
+            inner = inner[0] if inner else inner.add()
+        else:
+            inner.SetInParent()
+        _set(inner, tuple(rest), text)
+    elif field.is_repeated:
+        del getattr(message, name)[:]
+        getattr(message, name).append(text)
+    else:
+        setattr(message, name, text)
+
+
+def _set_in_map(entries: Any, entry: Descriptor, path: tuple[str, ...], text: str) -> None:
+    holds_messages = entry.fields_by_name["value"].message_type is not None
+    if path == ("",):
+        if holds_messages:
+            entries[text].SetInParent()
+        else:
+            entries[text] = "x"
+    elif holds_messages:
+        _set(entries["note"], path[1:], text)
+    else:
+        entries["crm"] = text

@@ -1,0 +1,132 @@
+"""A door before one method, GetCaller of AccessService, answered as a test says."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry
+
+from passmill.domain.callers import Caller, operator_caller
+from passmill.domain.keyring import Keyring
+from passmill.rpc.access_service import RULES, SERVICE
+from passmill.rpc.door import Call, Door
+from passmill.rpc.status import RequestValidator
+from passmill.telemetry.metrics import Metrics
+from passmill.v1 import access_service_pb2 as pb
+
+PATH = f"/{SERVICE.full_name}/GetCaller"
+
+Answering = Callable[[], Awaitable[Message]]
+
+
+class Anybody:
+    """Lets everybody in."""
+
+    async def authenticate(self, credential: str | None, *, deadline: float) -> Caller:
+        """The operator, whatever the credential."""
+        return operator_caller(deadline=deadline)
+
+
+class Answers:
+    """A servicer that does what a test says."""
+
+    def __init__(self, answering: Answering) -> None:
+        self.answering = answering
+
+    async def get_caller(self, _: pb.GetCallerRequest, __: Call) -> Message:
+        """What the test says."""
+        return await self.answering()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallDoor:
+    """A running server with one method."""
+
+    channel: grpc.aio.Channel
+    registry: CollectorRegistry = field(repr=False)
+
+    async def call(self, *, timeout: float | None = 20.0) -> bytes:
+        """Calls the method; gives the answer's bytes."""
+        answer = await self.start(timeout=timeout)
+        assert isinstance(answer, bytes)
+        return answer
+
+    def start(self, *, timeout: float | None = 20.0) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
+        """Begins a call."""
+        send: Callable[..., grpc.aio.UnaryUnaryCall[bytes, bytes]] = self.channel.unary_unary(PATH)
+        return send(b"", timeout=timeout)
+
+    def sample(self, name: str, **labels: str) -> float:
+        """The value of a series of the method."""
+        labels = {"method": "AccessService/GetCaller", **labels}
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+@asynccontextmanager
+async def open_small_door(
+    answering: Answering, *, max_calls: int = 100
+) -> AsyncIterator[SmallDoor]:
+    """Serves the method on a free port of the loopback."""
+    registry = CollectorRegistry()
+    door = Door(
+        authenticator=Anybody(),
+        keyring=Keyring(secrets.token_bytes(32)),
+        metrics=Metrics(registry),
+        validator=RequestValidator(),
+        max_calls=max_calls,
+    )
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([door.handlers(SERVICE, Answers(answering), RULES)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+            yield SmallDoor(channel=channel, registry=registry)
+    finally:
+        await server.stop(grace=1)
+
+
+def raising(error: BaseException) -> Answering:
+    """Answers with an error."""
+
+    async def answer() -> Message:
+        raise error
+
+    return answer
+
+
+class Gate:
+    """Holds calls until it is opened, and counts them."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.waiting = 0
+        self.cancelled = 0
+        self._changed = asyncio.Condition()
+
+    async def answer(self) -> Message:
+        """Waits for the gate."""
+        await self._count(waiting=1)
+        try:
+            await self.opened.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            await self._count(waiting=-1)
+        return pb.GetCallerResponse(key_id="through")
+
+    async def until_waiting(self, count: int) -> None:
+        """Returns when so many calls wait."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.waiting == count)
+
+    async def _count(self, *, waiting: int) -> None:
+        async with self._changed:
+            self.waiting += waiting
+            self._changed.notify_all()
