@@ -20,7 +20,7 @@ WORKERS ?= auto
 PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench clean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench wheels clean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -91,6 +91,12 @@ bench: $(VENV)/ready ## Measure; each bench ends with one JSON line
 	    echo "== $$bench"
 	    $(PY) "$$bench" --json $(ARGS)
 	done
+
+wheels: tools $(VENV)/packages server/passmill/v1/__init__.py ## Build the wheels of the server and the client into dist/
+	@rm -rf dist
+	maturin build --quiet --release --out dist
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist ./clients/python
+	ls dist
 
 clean: ## Remove everything that make made
 	@echo "removing the virtual environment, generated code, builds and caches"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import hypothesis
 import pytest
 import pytest_asyncio
+import structlog
 
 from passmill.embedded import EmbeddedServers
 from tests.support import valkey
@@ -40,6 +41,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite tests/golden from what is found"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_log() -> None:
+    """structlog's own default shows every exception with all locals, which keeps the event loop
+    from its work for longer than some tests may take."""
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,10 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TextIO
 
 import structlog
 import uvloop
@@ -17,6 +21,7 @@ import uvloop
 from passmill.compose import run_api
 from passmill.settings import Settings, load_settings
 from passmill.signing.freshness import StaleSigner
+from passmill.store.deployment import WrongMasterKey
 from passmill.store.migrate import MigrationRefused
 from passmill.store.roles import RoleRefused
 from passmill.telemetry.logging import configure_logging
@@ -32,14 +37,34 @@ def main() -> None:
     parser.add_argument("--admin-port", type=int)
     arguments = parser.parse_args()
     settings = load_settings()
-    configure_logging(level=settings.log.level, log_format=settings.log.format)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            _audit_stream(settings.log.audit_file) as audit_stream,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            configure_logging(
+                level=settings.log.level,
+                log_format=settings.log.format,
+                audit_stream=audit_stream,
+            )
             runner.run(_serve(settings, arguments.api_port, arguments.admin_port))
-    except* (RoleRefused, MigrationRefused, StaleSigner) as refused:
-        for error in refused.exceptions:
+    except* (RoleRefused, MigrationRefused, WrongMasterKey, StaleSigner) as refused:
+        for error in _leaves(refused):
             structlog.get_logger("passmill").error("process.refused", problem=str(error))
         sys.exit(EX_CONFIG)
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _audit_stream(path: Path | None) -> AbstractContextManager[TextIO | None]:
+    # Appended a line at a time: the processes of a machine share the file.
+    return nullcontext() if path is None else path.open("a", encoding="utf-8", buffering=1)
 
 
 async def _serve(settings: Settings, api_port: int, admin_port: int | None) -> None:

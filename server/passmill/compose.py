@@ -33,6 +33,7 @@ from passmill.signing.identities import IdentityCache
 from passmill.signing.revisions import RevisionCache
 from passmill.signing.sealer import Sealer, open_sealer
 from passmill.store.database import Database, open_database
+from passmill.store.deployment import check_master_key
 from passmill.store.migrate import check_schema
 from passmill.store.roles import check_application_role
 from passmill.store.signing_identities import IdentityReader
@@ -124,9 +125,9 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Connects, checks and wires everything below the gRPC servers; undoes it in the end.
 
-    Refuses to start (RoleRefused, MigrationRefused, StaleSigner) where it could not keep its
-    promises: a database role that sees past row-level security, a schema of another version, a
-    native signer built from other sources.
+    Refuses to start (RoleRefused, MigrationRefused, WrongMasterKey, StaleSigner) where it could not
+    keep its promises: a database role that sees past row-level security, a schema of another
+    version, a native signer built from other sources.
     """
     require_fresh_signer()
     metrics = Metrics(registry)
@@ -139,9 +140,9 @@ async def open_services(
                 max_connections=settings.database.max_connections,
             )
         )
-        await _check_database(database, require_durable=settings.database.require_durable)
+        await _check_database(database, keyring, require_durable=settings.database.require_durable)
         sealer = await stack.enter_async_context(
-            open_sealer(threads=settings.limits.signing_threads or 2, metrics=metrics)
+            open_sealer(threads=settings.limits.signing_threads, metrics=metrics)
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         codec = ProtoTemplateCodec()
@@ -171,11 +172,12 @@ async def open_services(
         yield _services(frame, sealer, tasks)
 
 
-async def _check_database(database: Database, *, require_durable: bool) -> None:
+async def _check_database(database: Database, keyring: Keyring, *, require_durable: bool) -> None:
     caller = operator_caller(deadline=asyncio.get_running_loop().time() + _START_SECONDS)
-    async with database.transaction(caller, read_only=True) as tx:
+    async with database.transaction(caller) as tx:
         await check_application_role(tx, require_durable=require_durable)
         await check_schema(tx)
+        await check_master_key(tx, keyring.check_value)
 
 
 def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Services:

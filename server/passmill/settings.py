@@ -108,9 +108,6 @@ class DatabasePool(Section):
 
     min_connections: Annotated[int, Field(ge=0, le=1000)] = 2
     max_connections: Annotated[int, Field(ge=1, le=1000)] = 16
-    connect_seconds: Seconds = 10.0
-    # The longest a statement may take when the caller's deadline is later or absent.
-    statement_seconds: Seconds = 30.0
     # Off for throw-away servers alone: an answer could be given and its change lost.
     require_durable: bool = True
 
@@ -127,7 +124,7 @@ class Limits(Section):
     max_calls: Annotated[int, Field(ge=1)] = 1000
     max_message_bytes: Annotated[int, Field(ge=1 << 20, le=64 << 20)] = 8 << 20
     max_streams_per_connection: Annotated[int, Field(ge=1)] = 256
-    signing_threads: Annotated[int, Field(ge=1, le=256)] | None = None  # one a core when None
+    signing_threads: Annotated[int, Field(ge=1, le=256)] = 2
     revision_cache_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20  # of their images
     # Half a minute less than what orchestrators usually grant before they kill.
     drain_seconds: Seconds = 25.0

@@ -88,6 +88,11 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def process_ids(self) -> list[int]:
+        """Of the API processes as they are now; one that died is replaced by `run`."""
+        return [process.pid for process in self._processes]
+
     def run(self, stop: threading.Event) -> None:
         """Watches over the processes until `stop` is set; one that dies is started again.
 

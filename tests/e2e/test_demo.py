@@ -63,20 +63,26 @@ def read_pass(path: Path) -> dict[str, object]:
     return document
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a demo left, which ended well and said so in plain lines."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = passmill("demo", "--count", str(COUNT), "--keep", str(folder))
+@pytest.mark.timeout(240)
+def test_demo(tmp_path: Path) -> None:
+    """The demo ends well, says so in plain lines, and leaves what it promises; what it verifies
+    with can refuse. One test, because one demo is enough."""
+    kept = tmp_path / "kept"
+    done = passmill("demo", "--count", str(COUNT), "--keep", str(kept))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"issued {COUNT} of {COUNT}" in done.stdout
     assert "verified 100 of 100" in done.stdout
     assert not re.search(r"[\r\x1b]", done.stdout)
-    return folder
+    check_recipients_and_issued(kept)
+    check_bundles(kept, tmp_path)
+    check_picture(kept)
+    check_no_private_key_is_left(kept)
+    check_verifier_accepts(kept)
+    for harm in ("content", "extra", "signature", "serial", "name", "root"):
+        check_verifier_refuses(kept, tmp_path, harm)
 
 
-@pytest.mark.timeout(240)
-def test_recipients_and_issued(kept: Path) -> None:
+def check_recipients_and_issued(kept: Path) -> None:
     """Recipients have names in many scripts, and each got a pass of his own, in order."""
     recipients = read_csv(kept / "recipients.csv")
     assert len(recipients) == COUNT
@@ -87,13 +93,13 @@ def test_recipients_and_issued(kept: Path) -> None:
     assert scripts >= SCRIPTS
 
     issued = read_csv(kept / "issued.csv")
-    assert [line["name"] for line in issued] == [unicodedata.normalize("NFC", n) for n in names]
+    assert [line["name"] for line in issued] == names
     assert len({line["reference_id"] for line in issued}) == COUNT
     assert len({line["serial_number"] for line in issued}) == COUNT
     assert all(REFERENCE_ID.fullmatch(line["reference_id"]) for line in issued)
 
 
-def test_bundles(kept: Path, tmp_path: Path) -> None:
+def check_bundles(kept: Path, tmp_path: Path) -> None:
     """Five bundles are kept that openssl verifies, each under its reference id."""
     serial_numbers = {
         line["reference_id"]: line["serial_number"] for line in read_csv(kept / "issued.csv")
@@ -106,7 +112,7 @@ def test_bundles(kept: Path, tmp_path: Path) -> None:
         verify(bundle, kept / "root.pem", tmp_path / bundle.stem)
 
 
-def test_picture(kept: Path) -> None:
+def check_picture(kept: Path) -> None:
     """The picture of a card holds a barcode that says the pass's serial number."""
     with Image.open(kept / "card.png") as picture:
         barcode = zxingcpp.read_barcode(picture)
@@ -114,16 +120,14 @@ def test_picture(kept: Path) -> None:
     assert barcode.text == read_csv(kept / "issued.csv")[0]["serial_number"]
 
 
-def test_no_private_key_is_left(kept: Path) -> None:
+def check_no_private_key_is_left(kept: Path) -> None:
     """Nothing that the demo leaves can sign."""
     for path in kept.rglob("*"):
         assert path.is_dir() or b"PRIVATE KEY" not in path.read_bytes()
 
 
-@pytest.mark.parametrize("harm", ["content", "extra", "signature", "serial", "name", "root"])
-def test_verifier_refuses(kept: Path, tmp_path: Path, harm: str) -> None:
-    """What the demo checks can fail: a changed file, one more file, another signature, another
-    serial number or name, and another root are each refused."""
+def check_verifier_refuses(kept: Path, tmp_path: Path, harm: str) -> None:
+    """Another content, file, signature, serial number, name or root is refused."""
     [bundle, other, *_] = sorted((kept / "passes").glob("*"))
     issued = {line["reference_id"]: line for line in read_csv(kept / "issued.csv")}[bundle.stem]
     root = kept / "root.pem"
@@ -153,7 +157,7 @@ def test_verifier_refuses(kept: Path, tmp_path: Path, harm: str) -> None:
         verify_again()
 
 
-def test_verifier_accepts(kept: Path) -> None:
+def check_verifier_accepts(kept: Path) -> None:
     """The same check lets every kept bundle pass, packed anew by another zip writer."""
     issued = {line["reference_id"]: line for line in read_csv(kept / "issued.csv")}
     verifier = Verifier(openssl="openssl", reader=find_reader(), root=kept / "root.pem")

@@ -208,3 +208,16 @@ def test_urls_before_the_start_are_refused() -> None:
     """A URL asked for before the servers run is an error, not a wrong address."""
     with pytest.raises(EmbeddedServerError, match="async with"):
         _ = EmbeddedServers().database_url
+
+
+async def test_the_owner_drops_a_database_in_use() -> None:
+    """DROP DATABASE … WITH (FORCE) by the owner's role ends sessions of the application's role."""
+    async with EmbeddedServers() as servers:
+        owner = await asyncpg.connect(servers.owner_url)
+        await owner.execute("CREATE DATABASE used")
+        left_open = await asyncpg.connect(servers.database_url, database="used")
+        await owner.execute("DROP DATABASE used WITH (FORCE)")
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await left_open.fetchval("SELECT 1")
+        left_open.terminate()
+        await owner.close()

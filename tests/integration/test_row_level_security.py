@@ -18,8 +18,8 @@ from passmill.store.database import Database, Transaction, open_database
 from tests.support.postgres import Database as MadeDatabase
 
 MINE, THEIRS = TenantId(11), TenantId(22)
-# Holds no tenant's data, and the application cannot write it.
-WITHOUT_TENANT = {"schema_migrations"}
+# Hold no tenant's data; the application cannot write the first, and the second once.
+WITHOUT_TENANT = {"schema_migrations", "deployment"}
 # Operators administer the first three; the service's own upkeep finds unfinished signatures and old
 # answers.
 OPERATORS = {"tenants", "api_keys", "signing_identities", "signing_intents", "request_answers"}

@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passmill.telemetry.logging import configure_logging, open_audit_log
+from passmill.telemetry.logging import AUDIT_LOGGER, configure_logging
 from passmill.telemetry.redaction import REDACTED, redact, redact_text
 
 PUSH_TOKEN = "c0ffee" * 10 + "beef"
@@ -89,7 +89,7 @@ def test_canaries_never_reach_the_log(log_format: Literal["json", "console"]) ->
     configure_logging(stream=stream, log_format=log_format)
     structlog.contextvars.bind_contextvars(claim_token=CLAIM_TOKEN, method="PassService/IssuePass")
     log_canaries(structlog.get_logger("test"))
-    open_audit_log(stream=stream, log_format=log_format).record("key.created", secret=API_KEY)
+    structlog.get_logger(AUDIT_LOGGER).info("key.created", secret=API_KEY)
     written = stream.getvalue()
     assert [canary for canary in CANARIES if canary in written] == []
     for seen in ("pass.issued", "rpc.failed", "query failed", "RuntimeError", "<Person>"):
@@ -134,14 +134,20 @@ def test_exception_text_says_kind_place_and_cause() -> None:
 
 
 def test_audit_log_ignores_the_level() -> None:
-    """An audit record is written though the log's level would drop it, and marked as such."""
+    """An audit event is written though the log's level would drop it: to its own stream when there
+    is one, else with the rest."""
     ordinary, audit = StringIO(), StringIO()
-    configure_logging(stream=ordinary, level="error")
-    structlog.get_logger().info("pass.issued")
-    open_audit_log(stream=audit, log_format="json").record("pass.voided", pass_id="1", by="key")
-    assert ordinary.getvalue() == ""
-    line = json.loads(audit.getvalue())
-    assert (line["event"], line["audit"], line["by"]) == ("pass.voided", True, "key")
+    for stream in (audit, None):
+        configure_logging(stream=ordinary, level="error", audit_stream=stream)
+        structlog.get_logger("passmill.rpc").info("pass.issued")
+        structlog.get_logger(AUDIT_LOGGER).info("api_key.created", by="key")
+    for text in (audit.getvalue(), ordinary.getvalue()):
+        written = json.loads(text)
+        assert (written["event"], written["logger"], written["by"]) == (
+            "api_key.created",
+            AUDIT_LOGGER,
+            "key",
+        )
 
 
 async def test_context_is_of_the_task() -> None:

@@ -47,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda _: serve.run(load_settings(), _stop_event()))
 
     command = commands.add_parser("migrate", help="bring the database's schema up to date")
+    command.add_argument(
+        "--before-rollout",
+        action="store_true",
+        help="only what the release that runs now can live with",
+    )
     command.set_defaults(run=_migrate)
 
     command = commands.add_parser("check-config", help="read the settings and say if they are good")
@@ -63,11 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _migrate(_: argparse.Namespace) -> int:
+def _migrate(parsed: argparse.Namespace) -> int:
     settings = load_settings()
     if settings.database_owner_url is None:
         _fail("Set PASSMILL_DATABASE_OWNER_URL: migrations run as the owner of the tables.", 2)
-    applied = asyncio.run(migrate(settings.database_owner_url.get_secret_value()))
+    owner_url = settings.database_owner_url.get_secret_value()
+    applied = asyncio.run(migrate(owner_url, stop_before_post=parsed.before_rollout))
     print(f"{applied} migrations applied." if applied else "The schema is up to date.")
     return 0
 
@@ -80,7 +86,10 @@ def _check_config(_: argparse.Namespace) -> int:
 
 def _demo(parsed: argparse.Namespace) -> int:
     # Needs the client, which production may do without.
-    from passmill.demo import run  # noqa: PLC0415 - only here
+    try:
+        from passmill.demo import run  # noqa: PLC0415 - only here
+    except ModuleNotFoundError as missing:
+        _fail(f"The demonstration needs {missing.name}: run `make demo` in a checkout.")
 
     return run(count=parsed.count, keep=parsed.keep)
 

@@ -6,7 +6,6 @@ import csv
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -28,9 +27,9 @@ _KEPT = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """An issued pass that is looked at more closely. `place`: its recipient's, from 0."""
+    """An issued pass that is looked at more closely, and whom it was issued to."""
 
-    place: int
+    recipient: Recipient
     wallet_pass: Pass
 
 
@@ -88,36 +87,38 @@ def _issue(
     console: Console, client: Client, club: Club, folder: Path, count: int
 ) -> tuple[float, list[Sampled]]:
     """Issues from the recipients file, notes who got what: seconds, and which to verify."""
-    recipients = read_recipients(folder / "recipients.csv")
-    outcomes = client.issue_many(club.template_id, (each.draft() for each in recipients))
-    chosen = {0, *SystemRandom().sample(range(count), min(_VERIFIED, count))}
-    chosen -= set(sorted(chosen)[_VERIFIED:])
+    recipients = folder / "recipients.csv"
+    outcomes = client.issue_many(
+        club.template_id, (each.draft() for each in read_recipients(recipients))
+    )
+    shown = console.progress(outcomes, total=count, verb="issued")
+    chosen = _choose(count)
     started = time.monotonic()
     sample = []
     with (folder / "issued.csv").open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(("name", "reference_id", "serial_number", "pass_id"))
-        for place, outcome in console.progress(outcomes, total=count, verb="issued"):
+        # Outcomes come in the order of the file, so it is read a second time beside them.
+        for recipient, (place, outcome) in zip(read_recipients(recipients), shown, strict=True):
             if isinstance(outcome, PassmillError):
-                raise DemoFailed(f"recipient {place + 1} was refused: {outcome}")
-            lines.writerow(
-                (
-                    outcome.holder.name,
-                    outcome.reference_id,
-                    outcome.serial_number,
-                    outcome.pass_id,
-                )
-            )
+                raise DemoFailed(f"{recipient.name} (line {place + 2}) was refused: {outcome}")
+            ids = (outcome.reference_id, outcome.serial_number, outcome.pass_id)
+            lines.writerow((recipient.name, *ids))
             if place in chosen:
-                sample.append(Sampled(place=place, wallet_pass=outcome))
+                sample.append(Sampled(recipient=recipient, wallet_pass=outcome))
     return time.monotonic() - started, sample
+
+
+def _choose(count: int) -> set[int]:
+    """Which passes to verify: the first, whose card is drawn, and others by chance."""
+    others = SystemRandom().sample(range(1, count), min(_VERIFIED, count) - 1)
+    return {0, *others}
 
 
 def _verify(
     console: Console, client: Client, verifier: Verifier, folder: Path, sample: list[Sampled]
 ) -> list[int]:
     """Verifies the sampled passes and keeps a few: their sizes in bytes."""
-    lines = _lines(read_recipients(folder / "recipients.csv"), {each.place for each in sample})
     sizes: list[int] = []
     first: dict[str, bytes] = {}
     for sampled in console.progress(sample, total=len(sample), verb="verified"):
@@ -126,7 +127,7 @@ def _verify(
         files = verifier.verify(
             bundle,
             serial_number=wallet_pass.serial_number,
-            holder_name=lines[sampled.place].name,
+            holder_name=sampled.recipient.name,
         )
         sizes.append(len(bundle))
         if len(sizes) <= _KEPT:
@@ -136,17 +137,6 @@ def _verify(
     console.step("drawing a card and reading its barcode back with zxing-cpp")
     draw_card(first, folder / "card.png")
     return sizes
-
-
-def _lines(recipients: Iterable[Recipient], places: set[int]) -> dict[int, Recipient]:
-    """The recipients at some places of a file."""
-
-    def wanted() -> Iterator[tuple[int, Recipient]]:
-        for place, recipient in enumerate(recipients):
-            if place in places:
-                yield place, recipient
-
-    return dict(wanted())
 
 
 def _conclude(console: Console, count: int, seconds: float, sizes: list[int], folder: Path) -> None:

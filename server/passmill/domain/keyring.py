@@ -22,7 +22,7 @@ class Keyring:
     """The master key (32 bytes) and its children by HKDF-SHA-256 (RFC 5869). Never shown: `repr`
     tells nothing."""
 
-    __slots__ = ("_answers", "_fingerprints", "_pages", "_tokens", "wrapping_key")
+    __slots__ = ("_answers", "_fingerprints", "_pages", "_tokens", "check_value", "wrapping_key")
 
     def __init__(self, master_key: bytes) -> None:
         if len(master_key) != 32:
@@ -35,6 +35,8 @@ class Keyring:
             return derived
 
         self.wrapping_key = child("signing-identity")
+        # Tells this master key from another, and nothing of it.
+        self.check_value = child("check-value")[:16]
         self._tokens = child("authentication-token")
         self._pages = child("page-token")
         self._fingerprints = child("request-fingerprint")

@@ -248,12 +248,12 @@ class Door:
             )
         incident = secrets.token_hex(8)
         self._log.error("rpc.failed", method=method, incident=incident, exc_info=error)
-        cause = f"{error.message} " if isinstance(error, AppError) else ""
+        known = error if isinstance(error, AppError) else None
         return AppError(
             reason=Reason.INTERNAL,
-            message=f"{cause}An error inside the service; its operator finds it as incident"
-            f" {incident}.",
-            metadata={"incident": incident},
+            message=(f"{known.message} " if known else "")
+            + f"An error inside the service; its operator finds it as incident {incident}.",
+            metadata={**(known.metadata if known else {}), "incident": incident},
         )
 
 

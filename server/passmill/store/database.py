@@ -42,6 +42,7 @@ _CONNECTION_ERRORS = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # so the driver tells of a connection that is just being cut
     OSError,
 )
 
@@ -175,19 +176,16 @@ class Database:
                     f" SET LOCAL statement_timeout = {_milliseconds(seconds)}",
                     timeout=seconds,
                 )
-                try:
-                    yield Transaction(
-                        connection, tenant_id=caller.tenant_id, deadline=caller.deadline
-                    )
-                except BaseException:
-                    if not connection.is_closed():
-                        # Shielded, so that a cancelled call does not leave a transaction open in
-                        # the pool. A rollback that fails is no news: the server forgets the work,
-                        # the pool the connection.
-                        with contextlib.suppress(*_CONNECTION_ERRORS, TimeoutError):
-                            await asyncio.shield(connection.execute("ROLLBACK", timeout=5))
-                    raise
+                yield Transaction(connection, tenant_id=caller.tenant_id, deadline=caller.deadline)
                 await connection.execute("COMMIT", timeout=_seconds_left(caller.deadline))
+            except BaseException:
+                if not connection.is_closed():
+                    # Shielded, so that a cancelled call does not leave a transaction open in the
+                    # pool. A rollback that fails is no news: the server forgets the work, the pool
+                    # the connection.
+                    with contextlib.suppress(*_CONNECTION_ERRORS, TimeoutError):
+                        await asyncio.shield(connection.execute("ROLLBACK", timeout=5))
+                raise
             finally:
                 await self._pool.release(connection, timeout=5)
 

@@ -337,6 +337,23 @@ async def list_intents(
     return [(TenantId(row["tenant_id"]), PassId(_uuid(row["pass_id"]))) for row in rows]
 
 
+async def postpone_intents(tx: Transaction, pass_ids: Sequence[PassId], *, now: datetime) -> int:
+    """Makes intents as young as if they were of `now`; gives how many there still were."""
+    return await tx.execute(
+        """
+        WITH taken AS (
+            DELETE FROM signing_intents WHERE tenant_id = $1 AND pass_id = ANY($2)
+            RETURNING pass_id
+        )
+        INSERT INTO signing_intents (tenant_id, pass_id, create_time)
+        SELECT $1, pass_id, $3 FROM taken
+        """,
+        tx.tenant_id,
+        pass_ids,
+        now,
+    )
+
+
 async def drop_intents(tx: Transaction, pass_ids: Sequence[PassId]) -> int:
     """Ends the intents of passes that are signed already."""
     return await tx.execute(

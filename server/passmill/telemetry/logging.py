@@ -1,12 +1,12 @@
 """structlog for our events and the standard library's records alike: JSON or console, redacted.
 
 Events are constants (`pass.issued`), facts are keys. `request_id`, `method` and the like are bound
-by contextvars. The audit log is apart: it has no level, and may have its own file.
+by contextvars. The audit log is apart: no level hides it, and it may have a file of its own.
 """
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TextIO
 
 import structlog
@@ -18,34 +18,28 @@ from passmill.telemetry.redaction import redact
 LogFormat = Literal["json", "console"]
 
 
-class AuditLog:
-    """What was done with keys and passes, by whom: issued, voided, key loaded, key created."""
-
-    def __init__(self, *, stream: TextIO, log_format: LogFormat) -> None:
-        self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(stream),
-            processors=[*_shared_processors(), *_last_processors(log_format, stream)],
-            wrapper_class=structlog.BoundLogger,
-        )
-
-    def record(self, event: str, **facts: object) -> None:
-        """Writes one line, whatever the log's level. `facts` are redacted like any event's."""
-        self._logger.msg(event, audit=True, **facts)
+# Whoever logs here says what was done with keys and identities, and by whom.
+AUDIT_LOGGER = "passmill.audit"
 
 
 def configure_logging(
-    *, level: str = "INFO", log_format: LogFormat = "json", stream: TextIO | None = None
+    *,
+    level: str = "INFO",
+    log_format: LogFormat = "json",
+    stream: TextIO | None = None,
+    audit_stream: TextIO | None = None,
 ) -> None:
     """Sets up structlog and the root logger; called once, by the program's entry.
 
     `level`: a name of the logging module. `stream`: standard error when None.
+    `audit_stream`: for what goes to the logger `passmill.audit`; with the rest when None.
     """
     stream = stream if stream is not None else sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*_shared_processors(), *_last_processors(log_format, stream)],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=_NamedLoggers(stream),
+        wrapper_class=_wrapper(number),
+        logger_factory=_NamedLoggers(stream, audit=audit_stream or stream),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -68,25 +62,40 @@ def configure_logging(
     root.setLevel(number if number <= logging.DEBUG else max(number, logging.WARNING))
 
 
-def open_audit_log(*, log_format: LogFormat, stream: TextIO | None = None) -> AuditLog:
-    """The audit log on `stream`, standard error when None."""
-    return AuditLog(stream=stream if stream is not None else sys.stderr, log_format=log_format)
-
-
 class _NamedLoggers:
     """Makes structlog's loggers; the name given to `get_logger` becomes the key `logger`."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, audit: TextIO) -> None:
         self._stream = stream
+        self._audit = audit
 
     def __call__(self, *arguments: object) -> "_NamedLogger":
-        return _NamedLogger(self._stream, name=str(arguments[0]) if arguments else "passmill")
+        name = str(arguments[0]) if arguments else "passmill"
+        return _NamedLogger(self._audit if name == AUDIT_LOGGER else self._stream, name=name)
 
 
 class _NamedLogger(structlog.WriteLogger):
     def __init__(self, stream: TextIO, *, name: str) -> None:
         super().__init__(stream)
         self.name = name
+
+
+def _wrapper(number: int) -> type[structlog.typing.BindableLogger]:
+    """Leaves out what is below the level `number`, but nothing of the audit log."""
+    filtering = structlog.make_filtering_bound_logger(number)
+    everything = structlog.make_filtering_bound_logger(logging.NOTSET)
+
+    def wrap(
+        logger: object, processors: Sequence[Processor], context: structlog.typing.Context
+    ) -> structlog.typing.BindableLogger:
+        is_audit = isinstance(logger, _NamedLogger) and logger.name == AUDIT_LOGGER
+        chosen: Callable[..., structlog.typing.BindableLogger] = (
+            everything if is_audit else filtering
+        )
+        return chosen(logger, processors, context)
+
+    # structlog calls it and asks nothing else of it.
+    return wrap  # type: ignore[return-value]
 
 
 def _add_logger_name(

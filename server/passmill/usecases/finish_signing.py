@@ -151,6 +151,8 @@ class FinishSigning:
                 await self.sweep()
             except AppError as error:
                 self._log.warning("signing.sweep_failed", reason=error.reason.value)
+            except Exception:  # noqa: BLE001 - a fault here must not take the process down
+                self._log.exception("signing.sweep_failed")
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def sweep(self) -> int:
@@ -172,16 +174,26 @@ class FinishSigning:
         return finished
 
     async def _sweep_tenant(self, tenant_id: TenantId, pass_ids: Sequence[PassId]) -> int:
-        finished = 0
+        # One pass that cannot be signed (its certificate expired, say) must not hold up the rest:
+        # it goes to the end of the queue.
+        left_behind: list[PassId] = []
         for pass_id in pass_ids:
-            deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
             try:
-                await self(internal_caller(tenant_id, deadline=deadline), [pass_id])
-                finished += 1
+                await self(_inside(tenant_id), [pass_id])
             except AppError as error:
-                # One pass that cannot be signed (its certificate expired, say) must not hold up the
-                # rest.
+                left_behind.append(pass_id)
                 self._log.warning(
                     "signing.left_behind", pass_id=str(pass_id), reason=error.reason.value
                 )
-        return finished
+            except Exception:  # noqa: BLE001 - whatever is wrong with it, the others go on
+                left_behind.append(pass_id)
+                self._log.exception("signing.left_behind", pass_id=str(pass_id))
+        if left_behind:
+            async with self._database.transaction(_inside(tenant_id)) as tx:
+                await passes.postpone_intents(tx, left_behind, now=self._clock.now())
+        return len(pass_ids) - len(left_behind)
+
+
+def _inside(tenant_id: TenantId) -> Caller:
+    deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
+    return internal_caller(tenant_id, deadline=deadline)

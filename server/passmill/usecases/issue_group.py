@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -20,7 +20,7 @@ from passmill.domain.clock import Clock
 from passmill.domain.ids import PassId, TenantId, new_uuid
 from passmill.domain.passes import WalletPass
 from passmill.errors import AppError
-from passmill.signing.native import SignerError, SigningIdentity
+from passmill.signing.native import SigningIdentity
 from passmill.signing.revisions import LoadedRevision
 from passmill.signing.sealer import Sealer, SignRequest
 from passmill.store import passes
@@ -29,10 +29,8 @@ from passmill.store.database import Database
 from passmill.telemetry.metrics import Metrics
 
 _MAX_PASSES = 512  # in one group, so that nobody waits long behind a batch
-# Groups of one tenant under way at once in this process. One being written and two being signed
-# keep the database and both cores busy; more would only make the groups smaller.
-_MAX_WRITERS = 1
-_MAX_SIGNERS = 2
+# A group of more passes than this is not waited for while it is being signed.
+_MAX_WAITED_FOR = 64
 _FLUSH_SECONDS = 10.0
 
 
@@ -61,18 +59,6 @@ class _Waiting:
     is_new: asyncio.Future[bool]
 
 
-@dataclass(slots=True)
-class _Lane:
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    written: deque[_Waiting] = field(default_factory=deque)
-    writers: int = 0
-    signers: int = 0
-
-    @property
-    def is_idle(self) -> bool:
-        return not (self.waiting or self.written or self.writers or self.signers)
-
-
 class IssueGroups:
     """Writes and signs issues in groups, one lane a tenant. Its tasks belong to the task group
     given."""
@@ -91,7 +77,7 @@ class IssueGroups:
         self._clock = clock
         self._metrics = metrics
         self._tasks = tasks
-        self._lanes: dict[TenantId, _Lane] = {}
+        self._waiting: dict[TenantId, deque[_Waiting]] = {}
         self._log = structlog.get_logger("passmill.issue")
 
     async def submit(self, caller: Caller, issue: PreparedIssue) -> bool:
@@ -102,44 +88,38 @@ class IssueGroups:
         A caller that gives up does not stop its group: what is committed stays, a retry finds the
         answer.
         """
-        lane = self._lanes.setdefault(caller.tenant_id, _Lane())
         is_new: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        lane.waiting.append(_Waiting(issue=issue, is_new=is_new))
-        if lane.writers < _MAX_WRITERS:
-            lane.writers += 1
-            self._tasks.create_task(self._write_lane(caller.tenant_id, lane))
+        waiting = self._waiting.get(caller.tenant_id)
+        if waiting is None:
+            waiting = self._waiting[caller.tenant_id] = deque()
+            self._tasks.create_task(self._run_lane(caller.tenant_id, waiting))
+        waiting.append(_Waiting(issue=issue, is_new=is_new))
         return await is_new
 
-    async def _write_lane(self, tenant_id: TenantId, lane: _Lane) -> None:
+    async def _run_lane(self, tenant_id: TenantId, waiting: deque[_Waiting]) -> None:
+        """A tenant's groups, one after the other, until nobody waits: every group costs the same
+        few round trips, so the more ride in one the better."""
         try:
-            while lane.waiting:
-                group = _take_group(lane.waiting)
-                lane.written.extend(await self._write_group(tenant_id, group))
-                if lane.written and lane.signers < _MAX_SIGNERS:
-                    lane.signers += 1
-                    self._tasks.create_task(self._sign_lane(tenant_id, lane))
+            while waiting:
+                written = await self._write_group(tenant_id, _take_group(waiting))
+                if not written:
+                    continue
+                signing = self._tasks.create_task(self._sign_group(tenant_id, written))
+                if sum(len(each.issue.rendered) for each in written) <= _MAX_WAITED_FOR:
+                    await asyncio.wait({signing})
         finally:
-            lane.writers -= 1
-            self._forget_idle(tenant_id, lane)
+            del self._waiting[tenant_id]
+            for each in waiting:
+                each.is_new.cancel()
 
-    async def _sign_lane(self, tenant_id: TenantId, lane: _Lane) -> None:
+    async def _sign_group(self, tenant_id: TenantId, group: list[_Waiting]) -> None:
         try:
-            while lane.written:
-                group = _take_group(lane.written)
-                try:
-                    await self._sign(tenant_id, [each.issue for each in group])
-                finally:
-                    # Committed is issued, whatever became of the signatures.
-                    for each in group:
-                        if not each.is_new.done():
-                            each.is_new.set_result(True)
+            await self._sign(tenant_id, [each.issue for each in group])
         finally:
-            lane.signers -= 1
-            self._forget_idle(tenant_id, lane)
-
-    def _forget_idle(self, tenant_id: TenantId, lane: _Lane) -> None:
-        if lane.is_idle and self._lanes.get(tenant_id) is lane:
-            del self._lanes[tenant_id]
+            # Committed is issued, whatever became of the signatures.
+            for each in group:
+                if not each.is_new.done():
+                    each.is_new.set_result(True)
 
     async def _write_group(self, tenant_id: TenantId, group: list[_Waiting]) -> list[_Waiting]:
         """Writes a group; gives those of it that are now to be signed, the others are answered."""
@@ -210,7 +190,7 @@ class IssueGroups:
             if signed:
                 async with self._database.statement(self._caller(tenant_id)) as tx:
                     await passes.store_signatures(tx, signed)
-        except (AppError, SignerError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the lane
             self._log.error("issue.signing_left_to_sweeper", exc_info=error)
 
     def _caller(self, tenant_id: TenantId) -> Caller:

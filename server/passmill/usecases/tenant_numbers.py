@@ -61,8 +61,9 @@ class TenantNumbers:
     async def _take_block(self, caller: Caller, counter: _TenantCounter, *, at_least: int) -> None:
         size = max(counter.block, at_least)
         async with self._database.transaction(caller) as tx:
-            counter.end_index = await tenants.take_reference_block(tx, size)
-        counter.next_index = counter.end_index - size
+            end_index = await tenants.take_reference_block(tx, size)
+        # Only now are they ours: before its end the transaction may still be lost.
+        counter.next_index, counter.end_index = end_index - size, end_index
         counter.block = min(counter.block * 2, _LARGEST_BLOCK)
 
     async def _counter(self, caller: Caller) -> _TenantCounter:

@@ -42,7 +42,8 @@ def issue_pass(
     revision: int = 0,
     **options: Unpack[ChangeOptions],
 ) -> Call[Pass]:
-    """Issues one pass from a published template revision, 0 being the newest. Scope: issue."""
+    """Issues one pass from a published template revision, 0 being the newest. The answer is without
+    holder and values, as of every change. Scope: issue."""
     draft = pass_draft(
         name=name, phone=phone, external_ids=external_ids, values=values, expire_time=expire_time
     )

@@ -162,6 +162,12 @@ CREATE TABLE request_answers (
 );
 CREATE INDEX request_answers_by_time ON request_answers (create_time);
 
+-- One row: by which the service knows the master key that all wrapped and derived things belong to.
+CREATE TABLE deployment (
+    is_only             boolean     NOT NULL PRIMARY KEY CHECK (is_only),
+    master_key_check    bytea       NOT NULL
+);
+
 -- One tenant never sees a row of another. The setting is made with each transaction; where it is missing, nothing is
 -- visible. FORCE makes it hold for the owner too.
 DO $$
@@ -201,5 +207,5 @@ END $$;
 -- The application's role owns nothing and may not change what was written for good.
 GRANT SELECT, INSERT, UPDATE ON tenants, api_keys, signing_identities, programs, templates, passes TO passmill_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON request_answers TO passmill_app;
-GRANT SELECT, INSERT ON assets, template_revisions TO passmill_app;
+GRANT SELECT, INSERT ON assets, template_revisions, deployment TO passmill_app;
 GRANT SELECT, INSERT, DELETE ON pass_external_ids, signing_intents, outbox TO passmill_app;

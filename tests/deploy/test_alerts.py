@@ -1,0 +1,60 @@
+"""The alerts speak of what the service counts, and the runbook of every alert."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from passmill.errors import Reason
+from passmill.telemetry.metrics import Metrics
+from passmill.usecases.watch_identities import EXPIRY_DAYS
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ALERTS = (DEPLOY / "prometheus" / "alerts.yaml").read_text(encoding="utf-8")
+SELECTED = re.compile(r"\b(passmill_\w+)(?:\{(\w+)(=|=~|!~)\"([^\"]+)\"\})?")
+# What a family's samples are called besides its name (https://prometheus.io/docs/concepts/metric_types/).
+SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+
+
+def series() -> dict[str, tuple[str, ...]]:
+    """Every series of the service by name, with its labels."""
+    metrics = Metrics(CollectorRegistry())
+    found = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    return {
+        family.name + suffix: each._labelnames
+        for each in found
+        for family in each.describe()
+        for suffix in SUFFIXES[family.type]
+    }
+
+
+def test_alerts_name_series_that_exist() -> None:
+    """Each series and label that an alert selects by is one of the service's."""
+    known = series()
+    selected = SELECTED.findall(ALERTS)
+    assert len(selected) > 10
+    for name, label, _, _ in selected:
+        assert name in known, name
+        assert not label or label in known[name], f"{name}{{{label}}}"
+
+
+def test_alerts_name_values_that_exist() -> None:
+    """Each reason and number of days that an alert selects is one that the service gives, and each
+    number of days has an alert."""
+    chosen: dict[str, set[str]] = {}
+    for _, label, _, values in SELECTED.findall(ALERTS):
+        chosen.setdefault(label, set()).update(values.split("|"))
+    assert chosen["reason"] <= {reason.value for reason in Reason}
+    assert chosen["within_days"] == {str(days) for days in EXPIRY_DAYS}
+    assert chosen["outcome"] == {"failed", "mismatch"}
+
+
+def test_the_runbook_answers_every_alert() -> None:
+    """Each alert has its action in the runbook, and the runbook names no other."""
+    runbook = (DEPLOY / "RUNBOOK.md").read_text(encoding="utf-8")
+    alerts = re.findall(r"- alert: (\w+)", ALERTS)
+    assert len(alerts) == len(set(alerts)) > 10
+    assert sorted(re.findall(r"\*\*(Passmill\w+)\*\*", runbook)) == sorted(alerts)
