@@ -36,8 +36,8 @@ UNARY_TARGET, BATCH_TARGET = 0.35, 2000
 class Work(enum.Enum):
     """What is asked of the service over and over."""
 
+    HEALTH = "health"
     EMPTY = "empty"
-    CALLER = "caller"
     UNARY = "unary"
     BATCH = "batch"
 
@@ -94,7 +94,7 @@ def draft(number: int) -> PassDraft:
 def request_of(plan: Plan, client: AsyncClient) -> Callable[[int], Awaitable[object]]:
     """How the work is asked for; the number makes each request differ."""
     match plan.work:
-        case Work.EMPTY:
+        case Work.HEALTH:
             empty = Call(
                 method="/grpc.health.v1.Health/Check",
                 content=b"",
@@ -104,7 +104,7 @@ def request_of(plan: Plan, client: AsyncClient) -> Callable[[int], Awaitable[obj
                 reply=None,
             )
             return lambda number: client.send(empty)
-        case Work.CALLER:
+        case Work.EMPTY:
             return lambda number: client.get_caller()
         case Work.UNARY:
             return lambda number: client.issue_pass(
@@ -209,9 +209,9 @@ def together(loads: Sequence[Load]) -> Load:
 def run(options: argparse.Namespace) -> dict[str, float | int]:
     """Measures everything in one run on one service. The kinds of unary calls take turns, so that
     what the machine does besides meets all of them."""
-    rounds: dict[Work, list[Load]] = {Work.EMPTY: [], Work.CALLER: [], Work.UNARY: []}
+    rounds: dict[Work, list[Load]] = {Work.HEALTH: [], Work.EMPTY: [], Work.UNARY: []}
     configure_logging(level="warning", log_format="console")
-    with LocalService(processes=options.processes, on_step=say) as service:
+    with LocalService(processes=options.processes, durable=True, on_step=say) as service:
         club = set_up(
             api_address=service.api_address,
             admin_address=service.admin_address,
@@ -232,24 +232,25 @@ def run(options: argparse.Namespace) -> dict[str, float | int]:
                 loads.append(bench.measure(work, concurrency=options.concurrency))
         say(f"batches of {BATCH}")
         batch = together([bench.measure(Work.BATCH, concurrency=4) for _ in range(options.rounds)])
-    ratios = [
-        unary.rate / empty.rate
-        for unary, empty in zip(rounds[Work.UNARY], rounds[Work.EMPTY], strict=True)
-    ]
-    empty, caller, unary = (together(loads) for loads in rounds.values())
     return {
-        "unary_vs_empty": round(statistics.median(ratios), 3),
-        "unary_vs_caller": round(unary.rate / caller.rate, 3),
+        "unary_vs_empty": ratio(rounds[Work.UNARY], rounds[Work.EMPTY]),
+        "unary_vs_health": ratio(rounds[Work.UNARY], rounds[Work.HEALTH]),
         "batch_passes_per_s": round(batch.rate * BATCH),
         **facts("batch", batch),
-        **facts("empty", empty),
-        **facts("caller", caller),
-        **facts("unary", unary),
+        **facts("health", together(rounds[Work.HEALTH])),
+        **facts("empty", together(rounds[Work.EMPTY])),
+        **facts("unary", together(rounds[Work.UNARY])),
         **facts("lone", lone),
         "cores": os.cpu_count() or 1,
         "processes": options.processes or os.cpu_count() or 1,
         "concurrency": options.concurrency,
     }
+
+
+def ratio(ours: Sequence[Load], others: Sequence[Load]) -> float:
+    """The median over the rounds of our rate to the others'."""
+    ratios = [one.rate / other.rate for one, other in zip(ours, others, strict=True)]
+    return round(statistics.median(ratios), 3)
 
 
 def facts(name: str, load: Load) -> dict[str, float | int]:
@@ -266,8 +267,8 @@ def table(found: Mapping[str, float | int]) -> str:
     """The numbers for people."""
     rows = [("", "per second", "p50 ms", "p99 ms", "generator cores")]
     for name, key in (
-        ("empty RPC", "empty"),
-        ("GetCaller", "caller"),
+        ("Health/Check, past our door", "health"),
+        ("empty RPC (GetCaller)", "empty"),
         ("IssuePass", "unary"),
         ("IssuePass, one caller", "lone"),
         (f"BatchIssuePasses of {BATCH}, passes", "batch"),
@@ -279,8 +280,9 @@ def table(found: Mapping[str, float | int]) -> str:
         f"{name:<34}{rate:>12}{p50:>10}{p99:>10}{cores:>18}" for name, rate, p50, p99, cores in rows
     ]
     verdicts = [
-        f"IssuePass / empty RPC   {found['unary_vs_empty']:.1%} (wanted: {UNARY_TARGET:.0%})",
-        f"passes/s in batches     {found['batch_passes_per_s']:,} (wanted: {BATCH_TARGET:,})",
+        f"IssuePass / empty RPC     {found['unary_vs_empty']:.1%} (wanted: {UNARY_TARGET:.0%})",
+        f"IssuePass / Health/Check  {found['unary_vs_health']:.1%}",
+        f"passes/s in batches       {found['batch_passes_per_s']:,} (wanted: {BATCH_TARGET:,})",
     ]
     return "\n".join(["", *lines, "", *verdicts, ""])
 

@@ -16,8 +16,16 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "PASSMILL_"
-# Read by the launcher of the embedded servers, which works without settings.
-LAUNCHER_VARIABLES = frozenset({"PASSMILL_PG_BIN", "PASSMILL_VALKEY_BIN"})
+# Not settings of the service: read by the launcher of the embedded servers, and by the client.
+OTHERS_VARIABLES = frozenset(
+    {
+        "PASSMILL_PG_BIN",
+        "PASSMILL_VALKEY_BIN",
+        "PASSMILL_ADDRESS",
+        "PASSMILL_API_KEY",
+        "PASSMILL_ADMIN_ADDRESS",
+    }
+)
 MASTER_KEY_BYTES = 32
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -213,7 +221,7 @@ def load_settings() -> Settings:
 
     Raises UnknownSetting, or pydantic's ValidationError, which names fields and shows no value.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | LAUNCHER_VARIABLES
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OTHERS_VARIABLES
     for name in sorted(os.environ):
         section = name.upper().split("__", 1)[0]
         if name.upper().startswith(PREFIX) and section not in known:

@@ -90,8 +90,8 @@ class Supervisor:
 
     @property
     def process_ids(self) -> list[int]:
-        """Of the API processes as they are now; one that died is replaced by `run`."""
-        return [process.pid for process in self._processes]
+        """Of the API processes alive now; one that died is replaced by `run`."""
+        return [process.pid for process in self._processes if process.poll() is None]
 
     def run(self, stop: threading.Event) -> None:
         """Watches over the processes until `stop` is set; one that dies is started again.
@@ -104,6 +104,8 @@ class Supervisor:
                 if code is None:
                     continue
                 self._view.forget_process(process.pid)
+                if process.stdin is not None:
+                    process.stdin.close()
                 if code == _EX_CONFIG:
                     raise ProcessFailed("An API process refuses to run here; its log says why.")
                 self._log.error("supervisor.process_died", pid=process.pid, exit_code=code)

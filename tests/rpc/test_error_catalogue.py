@@ -69,9 +69,9 @@ async def test_every_reason_reaches_the_client(reason: Reason) -> None:
         assert refusal.fields == {each.path: each.message for each in error.fields}
         assert refusal.retry_after == timedelta(milliseconds=1500)
         assert door.sample("passmill_rpc_handled_total", code=refusal.code.name) == 1
-        assert door.registry.get_sample_value(
-            "passmill_refusals_total", {"reason": reason.value}
-        ) == 1
+        assert (
+            door.registry.get_sample_value("passmill_refusals_total", {"reason": reason.value}) == 1
+        )
 
 
 async def test_a_bare_error_has_no_more_than_its_reason() -> None:

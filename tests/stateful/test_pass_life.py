@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 from passmill.domain.templates import Slot, SlotType
 from passmill.v1 import pass_service_pb2 as pb
+from passmill.v1.request_meta_pb2 import RequestMeta
 from passmill.v1.wallet_pass_pb2 import Holder, Pass
 from tests.support.bundles import verify
 from tests.support.postgres import Database
@@ -79,6 +80,7 @@ class Sent:
     """A request that was answered."""
 
     method: str
+    meta: RequestMeta
     content: bytes
     answer: bytes
 
@@ -110,7 +112,8 @@ class PassLife(RuleBasedStateMachine):
     def _send(self, method: str, request: Any) -> Sent:
         """Sends a request as bytes and keeps the answer."""
         content = request.SerializeToString(deterministic=True)
-        return Sent(method=method, content=content, answer=self._answer(method, content))
+        answer = self._answer(method, content)
+        return Sent(method=method, meta=request.meta, content=content, answer=answer)
 
     def _answer(self, method: str, content: bytes) -> bytes:
         channel = keyed(self._service.api, self._club.tenant.member.api_key)
@@ -258,8 +261,7 @@ class PassLife(RuleBasedStateMachine):
     @rule(each=consumes(sent), model=passes)
     def reuse(self, each: Sent, model: Model) -> None:
         """A used request id with another request is refused."""
-        used = pb.VoidPassRequest.FromString(each.content).meta
-        request = pb.VoidPassRequest(ref=by_id(model.issued), reason="another", meta=used)
+        request = pb.VoidPassRequest(ref=by_id(model.issued), reason="another", meta=each.meta)
         refusal = self._run(refused(self._club.passes.VoidPass(request)))
         assert refusal.reason == "REQUEST_ID_REUSED"
 

@@ -369,7 +369,7 @@ async def open_service(
     database, to be the same one again."""
     settings = settings or service_settings(database_url)
     with ExitStack() as held:
-        ports = [_reserve_port(held) for _ in range(2)]
+        ports = [reserve_port(held) for _ in range(2)]
         api_address, admin_address = (f"127.0.0.1:{port}" for port in ports)
         async with (
             open_api(
@@ -398,8 +398,9 @@ def open_channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=options)
 
 
-def _reserve_port(held: ExitStack) -> int:
-    # Bound and not listening, beside which the server binds by SO_REUSEPORT.
+def reserve_port(held: ExitStack) -> int:
+    """A free port of the loopback, held as long as the stack for servers that share ports."""
+    # Bound and not listening: servers bind beside it by SO_REUSEPORT, others cannot.
     holder = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     holder.bind(("127.0.0.1", 0))

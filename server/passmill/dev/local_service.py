@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 from passmill.embedded import EmbeddedServers
@@ -58,7 +59,7 @@ class LocalService:
             stack.callback(lambda: runner.run(servers.__aexit__(None, None, None)))
             self._on_step("preparing the database")
             runner.run(migrate(servers.owner_url))
-            environment = self._environment(servers)
+            environment = self._environment(servers, audit_file=self._audit_file(stack))
             self._on_step("starting the API processes")
             self.supervisor = stack.enter_context(
                 Supervisor(
@@ -82,7 +83,14 @@ class LocalService:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _environment(self, servers: EmbeddedServers) -> dict[str, str]:
+    def _audit_file(self, stack: ExitStack) -> Path:
+        # Beside the data, not between the lines of whoever shows what is being done.
+        folder = self._data_dir or Path(
+            stack.enter_context(TemporaryDirectory(prefix="passmill-audit-"))
+        )
+        return folder / "audit.log"
+
+    def _environment(self, servers: EmbeddedServers, *, audit_file: Path) -> dict[str, str]:
         is_durable = self._durable if self._durable is not None else self._data_dir is not None
         environment = {
             "PASSMILL_DATABASE_URL": servers.database_url,
@@ -93,6 +101,7 @@ class LocalService:
             "PASSMILL_METRICS__PORT": "0",
             "PASSMILL_LOG__LEVEL": "warning",
             "PASSMILL_LOG__FORMAT": "console",
+            "PASSMILL_LOG__AUDIT_FILE": str(audit_file),
             **self._secrets(),
         }
         if self._processes is not None:
