@@ -20,7 +20,7 @@ WORKERS ?= auto
 PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench wheels clean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -98,11 +98,16 @@ wheels: tools $(VENV)/packages server/passmill/v1/__init__.py ## Build the wheel
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist ./clients/python
 	ls dist
 
-clean: ## Remove everything that make made
+clean: ## Remove everything that make made, but what `make dev` keeps in .passmill
 	@echo "removing the virtual environment, generated code, builds and caches"
 	rm -rf $(VENV) build dist demo uv.lock server/passmill/v1 server/buf server/passmill/_signer*.so \
 	    signer_ext/target .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
+	[[ ! -e .passmill ]] || echo "kept: .passmill, the data and the keys of \`make dev\`; \`make distclean\` removes it too"
+
+distclean: ## Remove .passmill too: the data and the keys of `make dev`
+	@rm -rf .passmill
+	$(MAKE) clean
 
 # ---- what must be on the machine ----
 

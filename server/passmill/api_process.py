@@ -10,16 +10,17 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import structlog
 import uvloop
+from pydantic import ValidationError
 
 from passmill.compose import run_api
-from passmill.settings import Settings, load_settings
+from passmill.settings import Settings, UnknownSetting, load_settings
 from passmill.signing.freshness import StaleSigner
 from passmill.store.deployment import WrongMasterKey
 from passmill.store.migrate import MigrationRefused
@@ -36,10 +37,10 @@ def main() -> None:
     parser.add_argument("--api-port", type=int, required=True)
     parser.add_argument("--admin-port", type=int)
     arguments = parser.parse_args()
-    settings = load_settings()
+    settings, audit = _prepare()
     try:
         with (
-            _audit_stream(settings.log.audit_file) as audit_stream,
+            audit as audit_stream,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             configure_logging(
@@ -49,9 +50,23 @@ def main() -> None:
             )
             runner.run(_serve(settings, arguments.api_port, arguments.admin_port))
     except* (RoleRefused, MigrationRefused, WrongMasterKey, StaleSigner) as refused:
-        for error in _leaves(refused):
-            structlog.get_logger("passmill").error("process.refused", problem=str(error))
-        sys.exit(EX_CONFIG)
+        _refuse(_leaves(refused))
+
+
+def _prepare() -> tuple[Settings, AbstractContextManager[TextIO | None]]:
+    """The settings, and the audit log that they name."""
+    try:
+        settings = load_settings()
+        return settings, _audit_stream(settings.log.audit_file)
+    except (UnknownSetting, ValidationError, OSError) as error:
+        configure_logging()
+        _refuse([error])
+
+
+def _refuse(errors: Iterable[Exception]) -> NoReturn:
+    for error in errors:
+        structlog.get_logger("passmill").error("process.refused", problem=str(error))
+    sys.exit(EX_CONFIG)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:

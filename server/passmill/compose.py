@@ -422,6 +422,7 @@ def _open(
         metrics=services.metrics,
         validator=services.validator,
         max_calls=settings.limits.max_calls,
+        max_request_bytes=settings.limits.max_request_bytes,
     )
     return server.open_server(
         address=f"{place.host}:{port}",

@@ -130,6 +130,7 @@ class Limits(Section):
     """What one process takes on."""
 
     max_calls: Annotated[int, Field(ge=1)] = 1000
+    max_request_bytes: Annotated[int, Field(ge=8 << 20)] = 256 << 20  # of all calls under way
     max_message_bytes: Annotated[int, Field(ge=1 << 20, le=64 << 20)] = 8 << 20
     max_streams_per_connection: Annotated[int, Field(ge=1)] = 256
     signing_threads: Annotated[int, Field(ge=1, le=256)] = 2

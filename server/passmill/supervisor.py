@@ -23,7 +23,9 @@ from passmill.telemetry.exposition import MetricsServer, MetricsView
 from passmill.telemetry.metrics_directory import prepare_metrics_directory
 
 _EX_CONFIG: Final = 78  # api_process: starting again is no use
-_RESTART_SECONDS: Final = 1.0
+_FIRST_RESTART_SECONDS: Final = 1.0
+_LAST_RESTART_SECONDS: Final = 30.0
+_LONG_LIFE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
 _START_SECONDS: Final = 60.0
 # After the drain a process closes its pool and its threads.
@@ -32,6 +34,20 @@ _END_SECONDS: Final = 10.0
 
 class ProcessFailed(Exception):
     """An API process ended at its start, or none became ready in time; its log says why."""
+
+
+class RestartDelay:
+    """How long one place among the processes stays empty after a death: at first a second, then
+    twice as long each time, up to half a minute; a second again after a minute of life."""
+
+    def __init__(self) -> None:
+        self._next = _FIRST_RESTART_SECONDS
+
+    def after(self, lived: float) -> float:
+        """Seconds to wait before the next start; `lived`: seconds from the last one to the end."""
+        delay = _FIRST_RESTART_SECONDS if lived >= _LONG_LIFE_SECONDS else self._next
+        self._next = min(2 * delay, _LAST_RESTART_SECONDS)
+        return delay
 
 
 class Supervisor:
@@ -94,24 +110,37 @@ class Supervisor:
         return [process.pid for process in self._processes if process.poll() is None]
 
     def run(self, stop: threading.Event) -> None:
-        """Watches over the processes until `stop` is set; one that dies is started again.
+        """Watches over the processes until `stop` is set; one that dies is started again, after a
+        `RestartDelay`.
 
         Raises ProcessFailed when one ends because it must not run here.
         """
+        delays = [RestartDelay() for _ in self._processes]
+        started = [time.monotonic()] * len(self._processes)
+        restarts: dict[int, float] = {}  # when the places that are empty are filled again
         while not stop.wait(_POLL_SECONDS):
+            now = time.monotonic()
             for index, process in enumerate(self._processes):
-                code = process.poll()
-                if code is None:
-                    continue
-                self._view.forget_process(process.pid)
-                if process.stdin is not None:
-                    process.stdin.close()
-                if code == _EX_CONFIG:
-                    raise ProcessFailed("An API process refuses to run here; its log says why.")
-                self._log.error("supervisor.process_died", pid=process.pid, exit_code=code)
-                if stop.wait(_RESTART_SECONDS):
-                    return
-                self._processes[index] = self._start(index)
+                if index not in restarts:
+                    if process.poll() is not None:
+                        delay = delays[index].after(now - started[index])
+                        self._note_death(process, delay)
+                        restarts[index] = now + delay
+                elif now >= restarts[index]:
+                    del restarts[index]
+                    self._processes[index] = self._start(index)
+                    started[index] = now
+
+    def _note_death(self, process: subprocess.Popen[bytes], delay: float) -> None:
+        self._view.forget_process(process.pid)
+        if process.stdin is not None:
+            process.stdin.close()
+        code = process.returncode
+        if code == _EX_CONFIG:
+            raise ProcessFailed("An API process refuses to run here; its log says why.")
+        self._log.error(
+            "supervisor.process_died", pid=process.pid, exit_code=code, restart_seconds=delay
+        )
 
     def _prepare_metrics(self, stack: ExitStack) -> Path:
         directory = self._exposition.directory

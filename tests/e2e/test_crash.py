@@ -2,6 +2,7 @@
 is answered as the first time, and nobody has two passes."""
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -11,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event, Thread
-from typing import Any, cast
 
 import grpc
 import pytest
@@ -22,13 +22,13 @@ from passmill.supervisor import Supervisor
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassRef
 from tests.support.bundles import verify
+from tests.support.channels import keyed, send_bytes
 from tests.support.postgres import Database
 from tests.support.service import (
     Club,
     SetClock,
     Tenant,
     authority,
-    keyed,
     meta,
     open_service,
     service_settings,
@@ -38,7 +38,7 @@ from tests.support.small_card import draft
 
 pytestmark = pytest.mark.timeout(150)
 
-REQUESTS = 400
+REQUESTS = 300
 KILLS = 5
 AT_ONCE = 16
 SERVICE = "/passmill.v1.PassService"
@@ -79,8 +79,9 @@ class Caller:
 
     async def once(self, sent: Sent) -> bytes:
         """One try."""
-        call = cast("Any", self._channel.unary_unary(f"{SERVICE}/{sent.method}"))
-        answer: bytes = await call(
+        answer = await send_bytes(
+            self._channel,
+            f"{SERVICE}/{sent.method}",
             sent.content,
             timeout=10.0,
             metadata=self._metadata,
@@ -153,7 +154,7 @@ async def test_kills_under_load(database: Database) -> None:
     every request was answered, its retry gives the same bytes, each made exactly one pass or one
     change, and every bundle verifies."""
     seed = random.SystemRandom().getrandbits(32)
-    print(f"seed {seed}")
+    logging.getLogger(__name__).warning("seed %d", seed)
     dice = random.Random(seed)  # noqa: S311 - for moments, not for secrets
     settings = service_settings(database.url)
     club = await make_club(settings)
@@ -190,20 +191,22 @@ async def test_kills_under_load(database: Database) -> None:
 
 
 async def check_everything(settings: Settings, club: Club, answers: dict[Sent, bytes]) -> None:
-    """Looks at what is there, with a service a minute later."""
+    """Looks at what is there, with a service some minutes later."""
     clock = SetClock()
-    clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=5))
     url = settings.database_url.get_secret_value()
     async with open_service(url, settings=settings, clock=clock) as service:
         key = club.tenant.member.api_key
         channel = keyed(service.api, key)
         for sent, answer in answers.items():
-            call = cast("Any", channel.unary_unary(f"{SERVICE}/{sent.method}"))
-            assert await call(sent.content) == answer
-        await service.services.finish_signing.sweep()
+            path = f"{SERVICE}/{sent.method}"
+            assert await send_bytes(channel, path, sent.content) == answer
         tenant = Tenant(
             service=service, tenant_id=club.tenant.tenant_id, member=service.member(key)
         )
+        async with asyncio.timeout(30):
+            while await tenant.count("signing_intents"):
+                await service.services.finish_signing.sweep()
         again = replace(club, tenant=tenant)
         rows = await tenant.fetch("SELECT pass_id, holder_name, version FROM passes")
         assert sorted(row["holder_name"] for row in rows) == sorted(
@@ -216,7 +219,6 @@ async def check_everything(settings: Settings, club: Club, answers: dict[Sent, b
             if sent.method == "IssuePass"
         }
         assert {str(row["pass_id"]) for row in rows} == issued
-        assert await tenant.count("signing_intents") == 0
         events = await tenant.fetch(
             "SELECT kind, count(*) FROM outbox WHERE kind LIKE 'pass.%' GROUP BY kind"
         )
@@ -249,8 +251,7 @@ async def test_sigterm_under_load(database: Database) -> None:
                 try:
                     await caller.once(sent)
                 except grpc.aio.AioRpcError as error:
-                    assert stopping, error
-                    assert error.code() in GONE, error  # noqa: PT017
+                    assert stopping and error.code() in GONE, error  # noqa: PT017, PT018
                     return
                 if sum(len(each.answers) for each in callers) > 200:
                     under_way.set()

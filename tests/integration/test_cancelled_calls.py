@@ -1,11 +1,12 @@
-"""Calls that are hung up on at any moment: nobody gets another's answer, nothing is lost or held."""
+"""Calls that are hung up on at any moment: nobody gets another's answer, nothing is lost."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -13,15 +14,9 @@ import pytest
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1.wallet_pass_pb2 import PASS_VIEW_FULL, Pass
 from tests.support.bundles import pass_json
+from tests.support.channels import open_channel
 from tests.support.postgres import Database
-from tests.support.service import (
-    Club,
-    Service,
-    by_id,
-    open_channel,
-    open_service,
-    update_request,
-)
+from tests.support.service import Club, Service, by_id, open_service, update_request
 from tests.support.small_card import draft, value
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -29,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 CANCELLED_CALLS = 2000
 AT_ONCE = 24
 
-Begin = Callable[[], "grpc.aio.UnaryUnaryCall[Any, Any]"]
+Begin = Callable[[], grpc.aio.Call]
 
 
 class Known:
@@ -43,20 +38,19 @@ class Known:
         """A call of any kind, not begun yet."""
         club, wallet_pass = self.club, dice.choice(self.passes)
         ref = by_id(wallet_pass)
-        return dice.choice(
-            [
-                lambda: club.passes.GetPass(pb.GetPassRequest(ref=ref)),
-                lambda: club.passes.GetPassBundle(pb.GetPassBundleRequest(ref=ref)),
-                lambda: club.passes.ListPasses(pb.ListPassesRequest(view=PASS_VIEW_FULL)),
-                lambda: club.passes.IssuePass(club.issue_request(draft("cancelled"))),
-                lambda: club.passes.BatchIssuePasses(club.batch_request([draft("cancelled")] * 5)),
-                lambda: club.passes.UpdatePass(
-                    update_request(
-                        wallet_pass, "values.points", wanted=Pass(values={"points": value(1)})
-                    )
-                ),
-            ]
-        )
+        calls: list[Begin] = [
+            lambda: club.passes.GetPass(pb.GetPassRequest(ref=ref)),
+            lambda: club.passes.GetPassBundle(pb.GetPassBundleRequest(ref=ref)),
+            lambda: club.passes.ListPasses(pb.ListPassesRequest(view=PASS_VIEW_FULL)),
+            lambda: club.passes.IssuePass(club.issue_request(draft("cancelled"))),
+            lambda: club.passes.BatchIssuePasses(club.batch_request([draft("cancelled")] * 5)),
+            lambda: club.passes.UpdatePass(
+                update_request(
+                    wallet_pass, "values.points", wanted=Pass(values={"points": value(1)})
+                )
+            ),
+        ]
+        return dice.choice(calls)
 
     async def check(self, dice: random.Random) -> None:
         """A call whose answer is known, and is compared."""
@@ -84,7 +78,7 @@ async def known(service: Service, label: str) -> Known:
 
 async def hang_up(begin: Begin, dice: random.Random) -> bool:
     """Begins a call and cancels it at a random moment; whether it was still under way."""
-    call = begin()
+    call = cast("grpc.aio.UnaryUnaryCall[Any, Any]", begin())
     await asyncio.sleep(dice.choice([0.0, 0.01, 0.05, 0.1, 0.2]) * dice.random())
     call.cancel()
     try:
@@ -112,7 +106,7 @@ async def test_nobody_gets_anothers_answer(database: Database) -> None:
     tenants, compare their answers: all of these are right, no connection or call stays held, and
     every pass is whole in the end."""
     seed = random.SystemRandom().getrandbits(32)
-    print(f"seed {seed}")
+    logging.getLogger(__name__).warning("seed %d", seed)
     dice = random.Random(seed)  # noqa: S311 - for moments, not for secrets
     async with open_service(database.url) as service, AsyncExitStack() as lines:
         tenants = [await known(service, label) for label in ("first", "second")]

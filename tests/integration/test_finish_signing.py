@@ -15,7 +15,6 @@ from tests.support.service import (
     PASS_TYPE,
     TEAM,
     Club,
-    Service,
     SetClock,
     authority,
     open_service,
@@ -49,6 +48,14 @@ async def unsigned_count(club: Club) -> tuple[int, int]:
     return len(rows), await club.tenant.count("signing_intents")
 
 
+async def sweep_until(club: Club, wanted: tuple[int, int]) -> None:
+    """Sweeps until the club has so many unsigned passes and intents; the service's own sweeper may
+    have taken on some of them."""
+    async with asyncio.timeout(30):
+        while await unsigned_count(club) != wanted:
+            await club.tenant.service.services.finish_signing.sweep()
+
+
 async def issue_many(club: Club, count: int) -> list[Pass]:
     """Issues passes."""
     request = club.batch_request([draft(f"Member {number}") for number in range(count)])
@@ -68,12 +75,10 @@ async def test_what_was_left_is_signed(database: Database) -> None:
         }
         for club in clubs:
             await unsign(club, left[club.tenant.tenant_id])
-        assert await service.services.finish_signing.sweep() == 21
         for club in clubs:
-            assert await unsigned_count(club) == (0, 0)
+            await sweep_until(club, (0, 0))
             for each in left[club.tenant.tenant_id]:
                 assert await club.bundle(each) == bundles[each.pass_id]
-        assert await service.services.finish_signing.sweep() == 0
 
 
 async def test_what_may_be_under_way_is_left_alone(database: Database) -> None:
@@ -83,10 +88,10 @@ async def test_what_may_be_under_way_is_left_alone(database: Database) -> None:
         club = await service.add_club()
         passes = await issue_many(club, 2)
         await unsign(club, passes, age=timedelta(seconds=5))
-        assert await service.services.finish_signing.sweep() == 0
+        await service.services.finish_signing.sweep()
         assert await unsigned_count(club) == (2, 2)
-        clock.advance(timedelta(seconds=30))
-        assert await service.services.finish_signing.sweep() == 2
+        clock.advance(timedelta(minutes=2))
+        await sweep_until(club, (0, 0))
 
 
 async def test_a_change_left_unsigned_is_signed(database: Database) -> None:
@@ -97,7 +102,7 @@ async def test_a_change_left_unsigned_is_signed(database: Database) -> None:
         await club.update(issued, "holder.name", wanted=Pass(holder=Holder(name="Grace")))
         bundle = await club.bundle(issued)
         await unsign(club, [issued])
-        assert await service.services.finish_signing.sweep() == 1
+        await sweep_until(club, (0, 0))
         assert await club.bundle(issued) == bundle
 
 
@@ -111,8 +116,7 @@ async def test_a_stray_intent_ends(database: Database) -> None:
             "INSERT INTO signing_intents SELECT tenant_id, pass_id, $1 FROM passes",
             datetime.now(UTC) - LONG_AGO,
         )
-        assert await service.services.finish_signing.sweep() == 1
-        assert await unsigned_count(club) == (0, 0)
+        await sweep_until(club, (0, 0))
         assert await club.bundle(issued) == bundle
 
 
@@ -124,10 +128,9 @@ async def test_what_would_render_otherwise_gets_a_new_version(database: Database
         issued = await club.issue()
         await unsign(club, [issued])
         await club.tenant.fetch("UPDATE passes SET digest = set_byte(digest, 0, 0)")
-        assert await service.services.finish_signing.sweep() == 1
+        await sweep_until(club, (0, 0))
         assert (await club.get(issued)).version == 2
         verify(await club.bundle(issued), authority())
-        assert await unsigned_count(club) == (0, 0)
 
 
 async def test_a_broken_row_does_not_hold_up_the_rest(database: Database) -> None:
@@ -141,9 +144,7 @@ async def test_a_broken_row_does_not_hold_up_the_rest(database: Database) -> Non
             "UPDATE passes SET slot_values = '{\"points\": [1]}' WHERE pass_id = $1",
             uuid.UUID(passes[0].pass_id),
         )
-        assert await service.services.finish_signing.sweep() == 4
-        assert await unsigned_count(club) == (1, 1)
-        assert await service.services.finish_signing.sweep() == 0
+        await sweep_until(club, (1, 1))
         verify(await club.bundle(await club.issue()), authority())
 
 
@@ -170,16 +171,14 @@ async def test_what_cannot_be_signed_does_not_starve_others(database: Database) 
         clock.advance(timedelta(days=3))
         await unsign(expired, hopeless)
         await unsign(other, [hopeful], age=timedelta(minutes=1))
-        sweep = service.services.finish_signing.sweep
-        assert await sweep() + await sweep() == 1
-        assert await unsigned_count(other) == (0, 0)
+        await sweep_until(other, (0, 0))
         assert await unsigned_count(expired) == (520, 520)
         current = authority().issue_pass_certificate(
             now=clock.now(), pass_type_identifier=PASS_TYPE, team_identifier=TEAM
         )
         await tenant.add_identity(current)
-        clock.advance(timedelta(minutes=1))
-        assert await sweep() + await sweep() == 520
+        clock.advance(timedelta(minutes=2))
+        await sweep_until(expired, (0, 0))
         verify(await expired.bundle(hopeless[-1]), authority())
 
 
@@ -201,15 +200,14 @@ async def test_several_sweepers_do_not_disturb_each_other(database: Database) ->
             *(service.services.finish_signing.sweep() for service in (first, *others)),
         )
         assert found == bundles
+        await sweep_until(club, (0, 0))
         assert [await club.bundle(each) for each in passes] == bundles
-        assert await unsigned_count(club) == (0, 0)
 
 
-async def test_the_sweeper_runs_by_itself(service: Service, rowing_club: Club) -> None:
+async def test_the_sweeper_runs_by_itself(rowing_club: Club) -> None:
     """A running service sweeps without being told."""
     passes = await issue_many(rowing_club, 3)
     await unsign(rowing_club, passes)
     async with asyncio.timeout(30):
-        while await unsigned_count(rowing_club) != (0, 0):
-            await asyncio.sleep(0.1)  # noqa: ASYNC110 - another process's rows tell no event
-    assert service.services.finish_signing is not None
+        while await unsigned_count(rowing_club) != (0, 0):  # noqa: ASYNC110 - rows tell no event
+            await asyncio.sleep(0.1)

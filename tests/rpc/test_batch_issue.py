@@ -137,8 +137,9 @@ async def test_batches_and_single_issues_ride_together(rowing_club: Club) -> Non
         )
         for at, size in enumerate(sizes)
     ]
-    singles = [rowing_club.issue(draft(f"single {number}")) for number in range(50)]
-    *answered, issued = await asyncio.gather(*batches, asyncio.gather(*singles))
+    singles = asyncio.gather(*(rowing_club.issue(draft(f"single {at}")) for at in range(50)))
+    answered = await asyncio.gather(*batches)
+    issued = await singles
     for at, results in enumerate(answered):
         expected = [f"{at}/{number}" for number in range(sizes[at])]
         assert await names(rowing_club, results) == expected

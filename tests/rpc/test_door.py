@@ -17,10 +17,11 @@ from passmill.rpc.door import Door, MethodRule
 from passmill.rpc.status import RequestValidator
 from passmill.telemetry.metrics import Metrics
 from passmill.v1 import access_service_pb2 as pb
+from tests.support.channels import CALL_SECONDS, send_bytes
 from tests.support.refusals import Refusal, refusal_of
 from tests.support.small_door import (
-    Anybody,
     Answers,
+    Anybody,
     Gate,
     SmallDoor,
     open_small_door,
@@ -86,7 +87,7 @@ async def test_the_deadline_ends_the_work() -> None:
     gate = Gate()
     async with open_small_door(gate.answer) as door:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await door.call(timeout=0.2)
+            await door.call(seconds=0.2)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         await gate.until_waiting(0)
         assert gate.cancelled == 1
@@ -142,7 +143,7 @@ async def test_an_unknown_method_is_unimplemented() -> None:
     async with open_small_door(Gate().answer) as door:
         for path in (f"/{SERVICE.full_name}/Nothing", "/passmill.v1.Nothing/GetCaller"):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await door.channel.unary_unary(path)(b"", timeout=20)
+                await send_bytes(door.channel, path, b"", timeout=CALL_SECONDS)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -171,5 +172,5 @@ def test_a_method_nobody_thought_about_is_not_served(
         validator=RequestValidator(),
         max_calls=1,
     )
-    with pytest.raises(ValueError, match="Caller|Nothing"):
+    with pytest.raises(ValueError, match=r"Caller|Nothing"):
         door.handlers(SERVICE, servicer, rules)

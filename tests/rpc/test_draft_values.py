@@ -4,13 +4,15 @@ import unicodedata
 from decimal import Decimal
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from passmill.domain.money import Money
 from passmill.domain.values import Value as DomainValue
-from passmill.v1.template_pb2 import Value
-from passmill.v1.wallet_pass_pb2 import PassDraft
+from passmill.v1.template_pb2 import Instant, Value
+from passmill.v1.template_pb2 import Money as ProtoMoney
+from passmill.v1.wallet_pass_pb2 import Holder, PassDraft
 from tests.support.bundles import pass_json, verify
 from tests.support.refusals import refused
 from tests.support.service import Club, authority
@@ -31,7 +33,7 @@ OF_EACH_TYPE: dict[str, DomainValue] = {
 }
 SHOWN_TEXTS = {
     "a quote": 'Ask for "Łukasz" \\ at the bar',
-    "right to left": "مرحبا بكم \u2067שלום\u2069",
+    "right to left": "مرحبا بكم \u2067שבת\u2069",
     "emoji": "👩‍👩‍👧‍👦 ☕ 🇺🇦 e\u0301",
     "markup": "<a href='x'>&amp; %@ {points} ${x} </script>",
     "lines": "one\ntwo\n\nfour",
@@ -114,7 +116,7 @@ async def test_every_bad_field_is_named(rowing_club: Club) -> None:
     """One refusal names everything that does not fit: an unknown slot, a missing one, a wrong one
     and the telephone number."""
     wanted = PassDraft(
-        holder={"phone": "call me"},
+        holder=Holder(phone="call me"),
         values={"nothing": value("x"), "balance": value(1), "offers": value("http://example.com")},
     )
     assert set(await refusal_fields(rowing_club, wanted)) == {
@@ -133,11 +135,11 @@ async def test_every_bad_field_is_named(rowing_club: Club) -> None:
         Value(decimal="NaN"),
         Value(decimal=""),
         Value(decimal="٣"),
-        Value(money={"minor_units": 1, "currency_code": "XQQ"}),
-        Value(instant={"at": {"seconds": 1 << 50}}),
-        Value(instant={"at": {"seconds": 253_402_300_799}, "utc_offset_minutes": 60}),
-        Value(instant={"at": {"seconds": -62_135_596_800}, "utc_offset_minutes": -60}),
-        Value(instant={"at": {"nanos": 5}}),
+        Value(money=ProtoMoney(minor_units=1, currency_code="XQQ")),
+        Value(instant=Instant(at=Timestamp(seconds=1 << 50))),
+        Value(instant=Instant(at=Timestamp(seconds=253_402_300_799), utc_offset_minutes=60)),
+        Value(instant=Instant(at=Timestamp(seconds=-62_135_596_800), utc_offset_minutes=-60)),
+        Value(instant=Instant(at=Timestamp(nanos=5))),
     ],
     ids=lambda wrong: str(wrong).replace("\n", " "),
 )

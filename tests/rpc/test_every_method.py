@@ -15,6 +15,7 @@ from passmill.domain.reference_ids import ReferenceNumber, format_reference_id
 from passmill.rpc.convert_scopes import scope_numbers
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1.wallet_pass_pb2 import PassRef
+from tests.support.channels import CALL_SECONDS, send_bytes
 from tests.support.every_method import (
     Ids,
     Method,
@@ -189,11 +190,11 @@ async def test_without_a_key_nothing_opens(
     statuses = set()
     for method in every_method(service):
         for content in (requests[method.name].SerializeToString(), b"\xff"):
-            call = method.sender(service).unary_unary(method.path)(
-                content, timeout=20, metadata=metadata
-            )
+            channel = service.admin if method.is_admin else service.api
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await call
+                await send_bytes(
+                    channel, method.path, content, timeout=CALL_SECONDS, metadata=metadata
+                )
             refusal = refusal_of(caught.value)
             assert refusal.reason == "UNAUTHENTICATED"
             statuses.add(refusal.content)

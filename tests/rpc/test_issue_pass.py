@@ -12,8 +12,9 @@ from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1 import program_service_pb2, template_service_pb2
 from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassDraft
 from tests.support.bundles import pass_json
+from tests.support.channels import keyed, send_bytes
 from tests.support.refusals import refused
-from tests.support.service import Club, Service, basic, keyed, meta
+from tests.support.service import Club, Service, basic, by_id, meta
 from tests.support.small_card import draft, small_card, value
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -30,10 +31,9 @@ async def rows(club: Club) -> dict[str, int]:
 async def send(club: Club, content: bytes) -> tuple[bytes, bool]:
     """The answer's bytes, and whether the service says it gave them before."""
     channel = keyed(club.tenant.service.api, club.tenant.member.api_key)
-    call = channel.unary_unary(ISSUE_PASS)(content)
+    call = send_bytes(channel, ISSUE_PASS, content)
     answer = await call
     trailing = dict(await call.trailing_metadata() or ())
-    assert isinstance(answer, bytes)
     return answer, trailing.get(REPLAYED_METADATA) == "true"
 
 
@@ -130,7 +130,7 @@ async def test_a_request_id_belongs_to_one_request(rowing_club: Club) -> None:
     unfit.meta.CopyFrom(request.meta)
     batch = rowing_club.batch_request([draft()])
     batch.meta.CopyFrom(request.meta)
-    void = pb.VoidPassRequest(ref={"pass_id": issued.pass_id}, meta=request.meta)
+    void = pb.VoidPassRequest(ref=by_id(issued), meta=request.meta)
     for call in (
         rowing_club.passes.IssuePass(other),
         rowing_club.passes.IssuePass(unfit),
@@ -150,9 +150,9 @@ async def test_fifty_twins_give_one_pass(rowing_club: Club) -> None:
     """Fifty calls at once with one request id, among others, give one pass and fifty equal
     answers."""
     content = rowing_club.issue_request(draft("Twin")).SerializeToString()
-    others = [rowing_club.issue(draft(f"Other {number}")) for number in range(20)]
-    twins = [send(rowing_club, content) for _ in range(50)]
-    *answers, issued = await asyncio.gather(*twins, asyncio.gather(*others))
+    others = asyncio.gather(*(rowing_club.issue(draft(f"Other {at}")) for at in range(20)))
+    answers = await asyncio.gather(*(send(rowing_club, content) for _ in range(50)))
+    issued = await others
     assert len({answer for answer, _ in answers}) == 1
     assert [is_replayed for _, is_replayed in answers].count(False) == 1
     read = await asyncio.gather(*(rowing_club.get(each) for each in issued))
@@ -172,7 +172,7 @@ async def test_a_dry_run_changes_nothing(rowing_club: Club) -> None:
     unfit = rowing_club.issue_request(draft(nothing="x"), validate_only=True)
     assert (await refused(rowing_club.passes.IssuePass(unfit))).reason == "INVALID_VALUES"
     assert await rows(rowing_club) == before
-    read = rowing_club.passes.GetPass(pb.GetPassRequest(ref={"pass_id": answered.pass_id}))
+    read = rowing_club.passes.GetPass(pb.GetPassRequest(ref=by_id(answered)))
     assert (await refused(read)).reason == "NOT_FOUND"
     dry.meta.validate_only = False
     issued = (await rowing_club.passes.IssuePass(dry)).wallet_pass

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1.wallet_pass_pb2 import (
@@ -22,6 +23,7 @@ from tests.support.small_card import draft, small_card
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 Filter = pb.ListPassesRequest.Filter
+ExternalId = pb.ListPassesRequest.ExternalId
 
 
 async def pages(
@@ -156,7 +158,8 @@ async def test_each_filter_narrows(rowing_club: Club) -> None:
     voiding = pb.VoidPassRequest(ref=by_id(fourth), meta=meta())
     await rowing_club.passes.VoidPass(voiding)
     first, fourth = await rowing_club.get(first), await rowing_club.get(fourth)
-    just_after = third.create_time.ToDatetime() + timedelta(microseconds=1)
+    just_after = Timestamp()
+    just_after.FromDatetime(third.create_time.ToDatetime() + timedelta(microseconds=1))
     cases = [
         (Filter(), [first, second, third, fourth]),
         (Filter(program_id=rowing_club.program_id), [first, second, fourth]),
@@ -167,8 +170,8 @@ async def test_each_filter_narrows(rowing_club: Club) -> None:
         (Filter(holder_phone="+12065550123"), [first, fourth]),
         (Filter(holder_phone="+12065550123", state=Pass.STATE_ACTIVE), [first]),
         (Filter(holder_phone="+12065550124"), []),
-        (Filter(external_id={"system": "crm", "id": "2"}), [fourth]),
-        (Filter(external_id={"system": "till", "id": "2"}), []),
+        (Filter(external_id=ExternalId(system="crm", id="2")), [fourth]),
+        (Filter(external_id=ExternalId(system="till", id="2")), []),
         (Filter(create_time_from=second.create_time), [second, third, fourth]),
         (Filter(create_time_before=second.create_time), [first]),
         (Filter(create_time_from=just_after), [fourth]),
@@ -189,7 +192,7 @@ async def test_tenants_do_not_see_each_other(rowing_club: Club) -> None:
     for wanted in (
         Filter(),
         Filter(holder_phone=issued.holder.phone),
-        Filter(external_id={"system": "crm", "id": "1"}),
+        Filter(external_id=ExternalId(system="crm", id="1")),
     ):
         assert await listed(rowing_club, wanted) == []
         assert await listed(theirs, wanted) == [issued]

@@ -32,6 +32,7 @@ from tests.support.service import (
     authority,
     by_id,
     certificate,
+    meta,
     open_service,
 )
 from tests.support.small_card import draft, small_card
@@ -199,8 +200,8 @@ async def test_many_ask_for_an_unsigned_pass(service: Service) -> None:
 
 
 async def test_a_bundle_outlives_its_certificate(database: Database) -> None:
-    """A signed pass is served after its certificate expired: no key is needed for it. A change is
-    refused until a current identity is active, then signed with that."""
+    """A signed pass is served after its certificate expired: no key is needed for it. Nothing can
+    be issued, but a pass can be voided; that is signed with the next identity that is active."""
     clock = SetClock()
     short = authority().issue_pass_certificate(
         now=clock.now(),
@@ -215,28 +216,37 @@ async def test_a_bundle_outlives_its_certificate(database: Database) -> None:
         template_id = await tenant.add_template(program_id, small_card())
         await tenant.publish(template_id)
         club = Club(tenant=tenant, program_id=program_id, template_id=template_id)
-        issued, unsigned = await club.issue(), await club.issue()
+        issued, unsigned, stolen = [await club.issue() for _ in range(3)]
         bundle = await club.bundle(issued)
         clock.advance(timedelta(days=3))
         await forget_signature(club, unsigned)
         assert await club.bundle(issued) == bundle
-        grace = Pass(holder=Holder(name="Grace"))
+        void = pb.VoidPassRequest(ref=by_id(stolen), meta=meta())
+        assert (await club.passes.VoidPass(void)).wallet_pass.state == Pass.STATE_VOIDED
         for call in (
             club.passes.IssuePass(club.issue_request()),
             club.passes.GetPassBundle(pb.GetPassBundleRequest(ref=by_id(unsigned))),
+            club.passes.GetPassBundle(pb.GetPassBundleRequest(ref=by_id(stolen))),
         ):
             assert (await refused(call)).reason == "SIGNING_IDENTITY_EXPIRED"
         await service.services.finish_signing.sweep()
-        assert await tenant.count("signing_intents") == 1
+        assert await tenant.count("signing_intents") == 2
         current = authority().issue_pass_certificate(
             now=clock.now(), pass_type_identifier=PASS_TYPE, team_identifier=TEAM
         )
         await tenant.add_identity(current)
-        assert await service.services.finish_signing.sweep() == 1
+        clock.advance(timedelta(minutes=2))
+        async with asyncio.timeout(30):
+            while await tenant.count("signing_intents"):
+                await service.services.finish_signing.sweep()
+        voided = await club.bundle(stolen)
+        assert verify(voided, authority())["voided"] is True
+        assert signer(voided, authority()) == current.certificate_der
         renewed = await club.bundle(unsigned)
         verify(renewed, authority())
         assert signer(renewed, authority()) == current.certificate_der
         assert (await club.get(unsigned)).version == 2
+        grace = Pass(holder=Holder(name="Grace"))
         updated = await club.update(issued, "holder.name", wanted=grace)
         assert signer(await club.bundle(updated), authority()) == current.certificate_der
         assert pass_json(await club.bundle(updated))["teamIdentifier"] == TEAM

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
@@ -18,8 +17,9 @@ from passmill.v1 import program_service_pb2 as programs_pb2
 from passmill.v1 import template_service_pb2 as templates_pb2
 from passmill.v1.program_pb2 import Program
 from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassRef
+from tests.support.channels import keyed, send_bytes
 from tests.support.png import draw_png
-from tests.support.service import CALL_SECONDS, Club, Service, Tenant, certificate, keyed, meta
+from tests.support.service import Club, Service, Tenant, certificate, meta
 from tests.support.small_card import draft, small_card
 
 # A resource inside a request is what an update shall make of it; its ids are not looked at.
@@ -49,19 +49,11 @@ class Method:
         service: Service,
         api_key: str,
         content: bytes,
-        *,
-        timeout: float | None = CALL_SECONDS,
+        **options: float | None,
     ) -> bytes:
         """Calls it with a request's bytes; gives the answer's. AioRpcError when it is refused."""
         channel = keyed(service.admin if self.is_admin else service.api, api_key)
-        call = cast("Any", channel.unary_unary(self.path))
-        answer = await call(content, timeout=timeout)
-        assert isinstance(answer, bytes)
-        return answer
-
-    def sender(self, service: Service) -> grpc.aio.Channel:
-        """The channel to its port, without a credential."""
-        return service.admin if self.is_admin else service.api
+        return await send_bytes(channel, self.path, content, **options)
 
 
 def every_method(service: Service) -> list[Method]:
@@ -118,9 +110,12 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
     tenant_id = club.tenant.tenant_id
     ref = PassRef(pass_id=ids["pass_id"])
     content = content_to_proto(await club.tenant.with_assets(small_card()))
-    program = {"program_id": club.program_id}
-    template = {"template_id": club.template_id}
-    identity = {"tenant_id": tenant_id, "signing_identity_id": ids["signing_identity_id"]}
+    program: dict[str, Any] = {"program_id": club.program_id}
+    template: dict[str, Any] = {"template_id": club.template_id}
+    identity: dict[str, Any] = {
+        "tenant_id": tenant_id,
+        "signing_identity_id": ids["signing_identity_id"],
+    }
     issued = certificate("pass.com.example.another")
     requests: list[Message] = [
         passes_pb2.IssuePassRequest(**template, draft=draft(), meta=new()),
@@ -216,8 +211,8 @@ def id_paths(message: Descriptor) -> Iterator[tuple[str, ...]]:
         if field.type == FieldDescriptor.TYPE_STRING:
             if field.name.endswith("_id") or field.name == "serial_number":
                 yield (field.name,)
-        elif _is_searched(field) and field.message_type.name not in RESOURCES:
-            for path in id_paths(field.message_type):
+        elif (inner := _searched(field)) is not None and inner.name not in RESOURCES:
+            for path in id_paths(inner):
                 yield (field.name, *path)
 
 
@@ -234,13 +229,15 @@ def text_paths(message: Descriptor, depth: int = 0) -> Iterator[tuple[str, ...]]
             elif value.message_type is not None:
                 for path in text_paths(value.message_type, depth + 1):
                     yield (field.name, "value", *path)
-        elif _is_searched(field) and depth < 6:
-            for path in text_paths(field.message_type, depth + 1):
+        elif (inner := _searched(field)) is not None and depth < 6:
+            for path in text_paths(inner, depth + 1):
                 yield (field.name, *path)
 
 
-def _is_searched(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and not field.message_type.full_name.startswith("google.")
+def _searched(field: FieldDescriptor) -> Descriptor | None:
+    """The message in a field, unless it is one of Google's."""
+    message = field.message_type
+    return None if message is None or message.full_name.startswith("google.") else message
 
 
 def with_text(request: Message, path: tuple[str, ...], text: str) -> Message:

@@ -53,7 +53,7 @@ def _refusal(code: grpc.StatusCode, status: status_pb2.Status) -> Refusal:
     retry = error_details_pb2.RetryInfo()
     details: list[AnyMessage] = list(status.details)
     for detail in details:
-        assert any([detail.Unpack(each) for each in (info, bad, retry)]), detail.type_url
+        assert any(detail.Unpack(each) for each in (info, bad, retry)), detail.type_url
     return Refusal(
         code=code,
         reason=info.reason,

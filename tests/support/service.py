@@ -6,13 +6,12 @@ import asyncio
 import base64
 import functools
 import secrets
-import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 import grpc
@@ -34,6 +33,7 @@ from passmill.v1.program_service_pb2_grpc import ProgramServiceStub
 from passmill.v1.request_meta_pb2 import RequestMeta
 from passmill.v1.template_service_pb2_grpc import TemplateServiceStub
 from passmill.v1.wallet_pass_pb2 import Pass, PassDraft, PassRef
+from tests.support.channels import CALL_SECONDS, keyed, open_channel, reserve_port
 from tests.support.small_card import draft as small_draft
 from tests.support.small_card import small_card
 from tests.support.templates import assets
@@ -44,7 +44,6 @@ if TYPE_CHECKING:  # these exist for type checkers only
     from passmill.v1.program_service_pb2_grpc import ProgramServiceAsyncStub
     from passmill.v1.template_service_pb2_grpc import TemplateServiceAsyncStub
 
-CALL_SECONDS: Final = 20.0
 PASS_TYPE: Final = "pass.com.example.club"
 TEAM: Final = "A1B2C3D4E5"
 WEB_SERVICE_URL: Final = "https://passes.example.com/wallet"
@@ -325,27 +324,6 @@ def update_request(
     return request
 
 
-def keyed(channel: grpc.aio.Channel, api_key: str) -> grpc.aio.Channel:
-    """The channel for stubs whose calls carry a key, and a deadline unless they name one (None for
-    none)."""
-    return cast("grpc.aio.Channel", _KeyedChannel(channel, api_key))
-
-
-class _KeyedChannel:
-    def __init__(self, channel: grpc.aio.Channel, api_key: str) -> None:
-        self._channel = channel
-        self._metadata = (("authorization", f"Bearer {api_key}"),)
-
-    def unary_unary(self, method: str, **options: Any) -> Callable[..., object]:
-        """As the channel's own."""
-        send = self._channel.unary_unary(method, **options)
-
-        def call(request: object, *, timeout: float | None = CALL_SECONDS) -> object:
-            return send(request, timeout=timeout, metadata=self._metadata)
-
-        return call
-
-
 def service_settings(database_url: str) -> Settings:
     """Settings of a service with secrets of its own."""
     return Settings.model_validate(
@@ -390,19 +368,3 @@ async def open_service(
                 api=api,
                 admin=admin,
             )
-
-
-def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel that shares no connection with another, and takes the largest bundle."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    return grpc.aio.insecure_channel(address, options=options)
-
-
-def reserve_port(held: ExitStack) -> int:
-    """A free port of the loopback, held as long as the stack for servers that share ports."""
-    # Bound and not listening: servers bind beside it by SO_REUSEPORT, others cannot.
-    holder = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    holder.bind(("127.0.0.1", 0))
-    port: int = holder.getsockname()[1]
-    return port

@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from passmill.settings import Settings
-from tests.support.service import WEB_SERVICE_URL, reserve_port
+from tests.support.channels import reserve_port
+from tests.support.service import WEB_SERVICE_URL
 
 START_SECONDS = 40.0
 
@@ -77,7 +78,7 @@ class Serving:
         """Status and body of a path of the metrics port."""
         url = f"http://127.0.0.1:{self.metrics_port}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own port
+            with urllib.request.urlopen(url, timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -101,9 +102,11 @@ class Serving:
 
 
 @contextmanager
-def serve(settings: Settings, *, processes: int = 1, **more: str) -> Iterator[Serving]:
+def serve(
+    settings: Settings, *, processes: int = 1, variables: Mapping[str, str] | None = None
+) -> Iterator[Serving]:
     """Starts `passmill serve` and waits until it says it is ready; kills it if it is still there in
-    the end."""
+    the end. `variables`: more of them, by names without the prefix."""
     with ExitStack() as stack:
         api_port, admin_port = reserve_port(stack), reserve_port(stack)
         metrics_port = _free_port()
@@ -113,7 +116,7 @@ def serve(settings: Settings, *, processes: int = 1, **more: str) -> Iterator[Se
             API__PORT=str(api_port),
             ADMIN__PORT=str(admin_port),
             METRICS__PORT=str(metrics_port),
-            **more,
+            **(variables or {}),
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "passmill", "serve"],

@@ -17,6 +17,7 @@ from passmill.rpc.door import Call, Door
 from passmill.rpc.status import RequestValidator
 from passmill.telemetry.metrics import Metrics
 from passmill.v1 import access_service_pb2 as pb
+from tests.support.channels import CALL_SECONDS, send_bytes
 
 PATH = f"/{SERVICE.full_name}/GetCaller"
 
@@ -49,16 +50,13 @@ class SmallDoor:
     channel: grpc.aio.Channel
     registry: CollectorRegistry = field(repr=False)
 
-    async def call(self, *, timeout: float | None = 20.0) -> bytes:
+    async def call(self, *, seconds: float = CALL_SECONDS) -> bytes:
         """Calls the method; gives the answer's bytes."""
-        answer = await self.start(timeout=timeout)
-        assert isinstance(answer, bytes)
-        return answer
+        return await self.start(seconds=seconds)
 
-    def start(self, *, timeout: float | None = 20.0) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
+    def start(self, *, seconds: float = CALL_SECONDS) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
         """Begins a call."""
-        send: Callable[..., grpc.aio.UnaryUnaryCall[bytes, bytes]] = self.channel.unary_unary(PATH)
-        return send(b"", timeout=timeout)
+        return send_bytes(self.channel, PATH, b"", timeout=seconds)
 
     def sample(self, name: str, **labels: str) -> float:
         """The value of a series of the method."""

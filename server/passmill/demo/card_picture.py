@@ -158,7 +158,8 @@ def _shown(field: Mapping[str, Any]) -> str:
     if "currencyCode" in field:
         return f"${value:,.2f}"
     if "dateStyle" in field:
-        return f"{datetime.fromisoformat(value):%b %d, %Y}"
+        moment = datetime.fromisoformat(value)
+        return f"{moment:%b} {moment.day}, {moment.year}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

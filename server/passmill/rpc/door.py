@@ -95,15 +95,18 @@ class Door:
         metrics: Metrics,
         validator: RequestValidator,
         max_calls: int,
+        max_request_bytes: int = 256 << 20,
     ) -> None:
-        """`max_calls`: how many may be in flight in this process before more are sent away to come
-        again."""
+        """`max_calls`, `max_request_bytes`: how many calls, and how much of requests, may be under
+        way in this process before more are sent away to come again."""
         self._authenticator = authenticator
         self._keyring = keyring
         self._metrics = metrics
         self._validator = validator
         self._max_calls = max_calls
+        self._max_request_bytes = max_request_bytes
         self._in_flight = 0
+        self._bytes_in_flight = 0
         self._log = structlog.get_logger("passmill.rpc")
 
     def handlers(
@@ -138,6 +141,7 @@ class Door:
             started = asyncio.get_running_loop().time()
             rpc.started()
             self._in_flight += 1
+            self._bytes_in_flight += len(content)
             key_id = ""
             code = grpc.StatusCode.OK
             try:
@@ -163,6 +167,7 @@ class Door:
                 status = rpc_status.to_status(to_status(refusal))
             finally:
                 self._in_flight -= 1
+                self._bytes_in_flight -= len(content)
                 seconds = asyncio.get_running_loop().time() - started
                 rpc.handled(code.name, seconds)
                 self._log.info(
@@ -178,7 +183,8 @@ class Door:
         return enter
 
     def _admit(self, started: float, remaining: float | None, rule: MethodRule) -> float:
-        if self._in_flight > self._max_calls:
+        is_crowded = self._in_flight > self._max_calls
+        if is_crowded or self._bytes_in_flight > self._max_request_bytes:
             raise AppError(
                 reason=Reason.RATE_LIMITED,
                 message="Too many calls at once. Retry with the same request_id.",

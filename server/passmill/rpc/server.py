@@ -10,8 +10,7 @@ from typing import Final, TypeAlias
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_channelz.v1.channelz import add_channelz_servicer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from passmill.rpc.door import Door, MethodRule
@@ -23,6 +22,8 @@ PublishedServices: TypeAlias = Mapping[ServiceDescriptor, tuple[object, Mapping[
 
 # Health checks notice the end this much before calls are refused.
 _NOTICE_SECONDS: Final = 0.25
+# Calls beyond the door's own limit: health checks, and those it is about to refuse.
+_SPARE_CALLS: Final = 200
 
 
 def server_options(limits: Limits) -> list[tuple[str, int]]:
@@ -61,7 +62,7 @@ class ServingState:
 
     __slots__ = ("_health", "_is_ending", "_services")
 
-    def __init__(self, *, health: HealthServicer, services: Sequence[str]) -> None:
+    def __init__(self, *, health: health.aio.HealthServicer, services: Sequence[str]) -> None:
         self._health = health
         self._services = ("", *services)
         self._is_ending = False
@@ -97,9 +98,13 @@ async def open_server(
     `is_for_operators`: with reflection and channelz. OSError when the port cannot be had.
     """
     names = [service.full_name for service in services]
-    server = grpc.aio.server(options=server_options(limits))
-    health = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    # The door refuses politely, with a time to come again; this is the wall behind it.
+    server = grpc.aio.server(
+        options=server_options(limits),
+        maximum_concurrent_rpcs=limits.max_calls + _SPARE_CALLS,
+    )
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_generic_rpc_handlers(
         [door.handlers(service, servicer, rules) for service, (servicer, rules) in services.items()]
     )
@@ -116,7 +121,7 @@ async def open_server(
         raise OSError(f"{address} cannot be listened on: {error}") from error
     if not port:
         raise OSError(f"{address} cannot be listened on.")
-    state = ServingState(health=health, services=names)
+    state = ServingState(health=servicer, services=names)
     await server.start()
     try:
         yield state

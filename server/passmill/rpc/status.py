@@ -18,9 +18,10 @@ DOMAIN = "passmill"
 # An error travels in HTTP/2 trailers, of which gRPC takes 8 KiB
 # (https://grpc.github.io/grpc/core/group__grpc__arg__keys.html, max_metadata_size). The message
 # goes twice, once with up to three bytes for each of its own.
-_MAX_STATUS_BYTES = 4096
+_MAX_STATUS_BYTES = 4000
 _MAX_MESSAGE_BYTES = 512
 _MAX_PATH_BYTES = 256
+_FIELDS_LEFT_OUT = "fields_left_out"
 
 CODE_OF_KIND: Mapping[ErrorKind, grpc.StatusCode] = {
     ErrorKind.INVALID_INPUT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -43,23 +44,28 @@ def code_of(error: AppError) -> grpc.StatusCode:
 
 
 def to_status(error: AppError) -> status_pb2.Status:
-    """An error with ErrorInfo always, BadRequest when fields are named (as many as an error can
-    carry), RetryInfo when waiting helps."""
-    code: int = code_of(error).value[0]
+    """An error with ErrorInfo always, BadRequest when fields are named, RetryInfo when waiting
+    helps. Of more fields than an error can carry the first are named, and ErrorInfo tells under
+    "fields_left_out" how many more there are."""
     info = error_details_pb2.ErrorInfo(
         reason=error.reason.value, domain=DOMAIN, metadata=dict(error.metadata)
     )
-    status = status_pb2.Status(
-        code=code, message=_cut(error.message, _MAX_MESSAGE_BYTES), details=[_packed(info)]
-    )
+    message = _cut(error.message, _MAX_MESSAGE_BYTES)
+    details: list[Message] = [info]
+    if error.fields:
+        bad = _bad_request(error, _MAX_STATUS_BYTES - info.ByteSize() - len(message.encode()))
+        left_out = len(error.fields) - len(bad.field_violations)
+        if left_out:
+            info.metadata[_FIELDS_LEFT_OUT] = str(left_out)
+        details.append(bad)
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromTimedelta(error.retry_after)
-        status.details.append(_packed(retry))
-    if error.fields:
-        room = _MAX_STATUS_BYTES - status.ByteSize()
-        status.details.append(_packed(_bad_request(error, room)))
-    return status
+        details.append(retry)
+    code: int = code_of(error).value[0]
+    return status_pb2.Status(
+        code=code, message=message, details=[_packed(detail) for detail in details]
+    )
 
 
 def _bad_request(error: AppError, room: int) -> error_details_pb2.BadRequest:

@@ -204,6 +204,17 @@ class IdentityCache:
             raise _out_of_time(certificate.pass_type_identifier)
 
 
+def require_team(identity: SigningIdentity, team_identifier: str) -> None:
+    """AppError NO_SIGNING_IDENTITY when the certificate is not of the team that a revision names:
+    Wallet would refuse every such pass."""
+    if identity.certificate.team_identifier != team_identifier:
+        raise AppError(
+            reason=Reason.NO_SIGNING_IDENTITY,
+            message="The active signing identity is of another team than the revision. Publish the"
+            " template again, or activate an identity of its team.",
+        )
+
+
 def certificate_of(stored: StoredIdentity) -> SigningCertificate:
     """The public half of a stored identity."""
     return SigningCertificate.from_der(stored.leaf_der, stored.intermediate_der)

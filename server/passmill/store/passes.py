@@ -319,39 +319,32 @@ async def list_passes(
     return [_listed(row) for row in rows]
 
 
-async def list_intents(
-    tx: Transaction, *, older_than: datetime, at_most: int
+async def take_intents(
+    tx: Transaction, *, older_than: datetime, now: datetime, at_most: int
 ) -> list[tuple[TenantId, PassId]]:
-    """Passes of any tenant whose signature is outstanding since before `older_than`.
+    """Takes on passes of any tenant whose signature is outstanding since before `older_than`, the
+    oldest first. They count as of `now` from then on, so that nobody else takes them on meanwhile,
+    and what cannot be signed queues up again behind the others.
 
     For an operator's transaction: others see their own tenant's alone.
     """
     rows = await tx.fetch(
         """
-        SELECT tenant_id, pass_id FROM signing_intents
-        WHERE create_time < $1 ORDER BY create_time LIMIT $2
+        WITH taken AS (
+            DELETE FROM signing_intents WHERE (tenant_id, pass_id) IN (
+                SELECT tenant_id, pass_id FROM signing_intents
+                WHERE create_time < $1 ORDER BY create_time LIMIT $3)
+            RETURNING tenant_id, pass_id
+        )
+        INSERT INTO signing_intents (tenant_id, pass_id, create_time)
+        SELECT tenant_id, pass_id, $2 FROM taken
+        RETURNING tenant_id, pass_id
         """,
         older_than,
+        now,
         at_most,
     )
     return [(TenantId(row["tenant_id"]), PassId(_uuid(row["pass_id"]))) for row in rows]
-
-
-async def postpone_intents(tx: Transaction, pass_ids: Sequence[PassId], *, now: datetime) -> int:
-    """Makes intents as young as if they were of `now`; gives how many there still were."""
-    return await tx.execute(
-        """
-        WITH taken AS (
-            DELETE FROM signing_intents WHERE tenant_id = $1 AND pass_id = ANY($2)
-            RETURNING pass_id
-        )
-        INSERT INTO signing_intents (tenant_id, pass_id, create_time)
-        SELECT $1, pass_id, $3 FROM taken
-        """,
-        tx.tenant_id,
-        pass_ids,
-        now,
-    )
 
 
 async def drop_intents(tx: Transaction, pass_ids: Sequence[PassId]) -> int:

@@ -112,10 +112,9 @@ class Metrics:
             buckets=SIGN_BUCKETS,
             registry=registry,
         )
-        self._left_behind = Gauge(
-            "passmill_signatures_left_behind",
-            "Passes whose signature the last sweep found outstanding and could not make.",
-            multiprocess_mode="mostrecent",
+        self._left_behind = Counter(
+            "passmill_signatures_left_behind_total",
+            "Outstanding signatures that a sweep could not make, once for each try.",
             registry=registry,
         )
         self._identities_expiring = Gauge(
@@ -185,8 +184,8 @@ class Metrics:
         self._signed.inc(count)
 
     def left_behind(self, count: int) -> None:
-        """The last sweep left `count` passes unsigned."""
-        self._left_behind.set(count)
+        """A sweep tried to sign `count` passes in vain."""
+        self._left_behind.inc(count)
 
     def identities_expiring(self, within_days: int, count: int) -> None:
         """`count` active signing identities end within so many days, or have ended."""

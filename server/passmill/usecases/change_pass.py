@@ -14,7 +14,7 @@ from passmill.domain.ids import RevisionId, SigningIdentityId
 from passmill.domain.passes import WalletPass, next_signing_time
 from passmill.domain.values import Value
 from passmill.errors import AppError, Reason, etag_mismatch
-from passmill.signing.identities import IdentityCache
+from passmill.signing.identities import IdentityCache, require_team
 from passmill.signing.revisions import LoadedRevision
 from passmill.store import outbox, passes
 from passmill.store.database import Transaction
@@ -25,9 +25,16 @@ from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.issue_passes import IssuedPass
 from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.mutation import Answer, Mutation, Mutator
-from passmill.usecases.pass_content import PassContents, TenantContent, digest_of, stored_values
+from passmill.usecases.pass_content import (
+    PassContents,
+    TenantContent,
+    digest_of,
+    require_size,
+    stored_values,
+)
 
 _TRIES = 5
+_NOT_SIGNING = {Reason.NO_SIGNING_IDENTITY, Reason.SIGNING_IDENTITY_EXPIRED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,9 @@ class ChangePass:
     async def __call__(self, mutation: Mutation[IssuedPass], change: PassChange) -> Answer:
         """The answer with the pass as it is after the change.
 
-        AppError: NOT_FOUND, ETAG_MISMATCH, INVALID_VALUES, what `alter` refuses, REQUEST_ID_REUSED.
+        AppError: NOT_FOUND, ETAG_MISMATCH, INVALID_VALUES, what `alter` refuses, REQUEST_ID_REUSED;
+        for another revision TEMPLATE_ARCHIVED, PROGRAM_ARCHIVED, REVISION_NOT_PUBLISHED. It is made
+        even when nobody can sign just now, and signed when somebody can.
         """
         for _ in range(_TRIES):
             try:
@@ -129,13 +138,28 @@ class ChangePass:
             after = await self._load_revision.for_issue(
                 caller, str(listed.template_id), change.revision
             )
-        identity_id, _ = await self._identities.active(caller, after.revision.pass_type_identifier)
         return _Prepared(
             before=before,
             after=after,
-            identity_id=identity_id,
+            identity_id=await self._identity_id(caller, listed.wallet_pass, after),
             content=await self._contents.of(caller),
         )
+
+    async def _identity_id(
+        self, caller: Caller, wallet_pass: WalletPass, after: LoadedRevision
+    ) -> SigningIdentityId:
+        try:
+            identity_id, identity = await self._identities.active(
+                caller, after.revision.pass_type_identifier
+            )
+            require_team(identity, after.revision.team_identifier)
+        except AppError as error:
+            if error.reason not in _NOT_SIGNING:
+                raise
+            # A pass must be stopped or put right today, even if it is signed when there is a
+            # current certificate again.
+            return wallet_pass.signing_identity_id
+        return identity_id
 
     async def _change(
         self,
@@ -186,6 +210,7 @@ class ChangePass:
         values: Mapping[str, Value],
     ) -> tuple[WalletPass, bool]:
         pass_json = prepared.content.render(prepared.after, altered, values)
+        require_size(pass_json, values, path="wallet_pass")
         digest = digest_of(pass_json)
         # What nobody can see on the pass needs no signature, and no phone needs to hear of it.
         if digest == current.digest and altered.revision_id == current.revision_id:
@@ -202,12 +227,8 @@ class ChangePass:
         # what is left.
         try:
             await self._finish_signing(caller, [wallet_pass.pass_id])
-        except AppError as error:
-            self._log.warning(
-                "change.signing_left_to_sweeper",
-                pass_id=str(wallet_pass.pass_id),
-                reason=error.reason.value,
-            )
+        except Exception:  # noqa: BLE001 - whatever it is, the change is made
+            self._log.exception("change.signing_left_to_sweeper", pass_id=str(wallet_pass.pass_id))
 
 
 def _require_revision(current: WalletPass, expected: RevisionId) -> None:

@@ -15,7 +15,7 @@ from passmill.domain.clock import Clock
 from passmill.domain.ids import PassId, TenantId
 from passmill.domain.passes import WalletPass, next_signing_time
 from passmill.errors import AppError, Reason
-from passmill.signing.identities import IdentityCache
+from passmill.signing.identities import IdentityCache, require_team
 from passmill.signing.native import SignerError, SigningIdentity
 from passmill.signing.sealer import Sealer, SignRequest
 from passmill.store import passes
@@ -25,7 +25,9 @@ from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.pass_content import PassContents, TenantContent, digest_of
 
 _SWEEP_SECONDS = 5.0
-_LEFT_BEHIND = timedelta(seconds=15)  # longer than any flush may take
+# Longer than a living process takes, however slow the machine; and so long has a sweeper for what
+# it took on, before another one may.
+_LEFT_BEHIND = timedelta(seconds=60)
 _SWEPT_AT_ONCE = 500
 _DEADLINE_SECONDS = 30.0
 
@@ -125,7 +127,10 @@ class FinishSigning:
         self, caller: Caller, content: TenantContent, wallet_pass: WalletPass
     ) -> WalletPass:
         loaded = await self._load_revision.by_id(caller, wallet_pass.revision_id)
-        identity_id, _ = await self._identities.active(caller, loaded.revision.pass_type_identifier)
+        identity_id, identity = await self._identities.active(
+            caller, loaded.revision.pass_type_identifier
+        )
+        require_team(identity, loaded.revision.team_identifier)
         async with self._database.transaction(caller) as tx:
             current = (await passes.lock_pass(tx, wallet_pass.pass_id)).wallet_pass
             if current.version != wallet_pass.version:
@@ -156,13 +161,14 @@ class FinishSigning:
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def sweep(self) -> int:
-        """Finishes the signatures outstanding for longer than any living process takes; gives how
-        many."""
+        """Takes on the signatures outstanding for longer than a living process takes, and finishes
+        what can be finished; gives how many. The rest is taken on again later, after others."""
         loop = asyncio.get_running_loop()
         caller = operator_caller(deadline=loop.time() + _DEADLINE_SECONDS)
-        async with self._database.transaction(caller, read_only=True) as tx:
-            intents = await passes.list_intents(
-                tx, older_than=self._clock.now() - _LEFT_BEHIND, at_most=_SWEPT_AT_ONCE
+        now = self._clock.now()
+        async with self._database.transaction(caller) as tx:
+            intents = await passes.take_intents(
+                tx, older_than=now - _LEFT_BEHIND, now=now, at_most=_SWEPT_AT_ONCE
             )
         by_tenant: dict[TenantId, list[PassId]] = {}
         for tenant_id, pass_id in intents:
@@ -174,24 +180,19 @@ class FinishSigning:
         return finished
 
     async def _sweep_tenant(self, tenant_id: TenantId, pass_ids: Sequence[PassId]) -> int:
-        # One pass that cannot be signed (its certificate expired, say) must not hold up the rest:
-        # it goes to the end of the queue.
-        left_behind: list[PassId] = []
+        # One pass that cannot be signed (its certificate expired, say) must not hold up the rest.
+        finished = 0
         for pass_id in pass_ids:
             try:
                 await self(_inside(tenant_id), [pass_id])
+                finished += 1
             except AppError as error:
-                left_behind.append(pass_id)
                 self._log.warning(
                     "signing.left_behind", pass_id=str(pass_id), reason=error.reason.value
                 )
             except Exception:  # noqa: BLE001 - whatever is wrong with it, the others go on
-                left_behind.append(pass_id)
                 self._log.exception("signing.left_behind", pass_id=str(pass_id))
-        if left_behind:
-            async with self._database.transaction(_inside(tenant_id)) as tx:
-                await passes.postpone_intents(tx, left_behind, now=self._clock.now())
-        return len(pass_ids) - len(left_behind)
+        return finished
 
 
 def _inside(tenant_id: TenantId) -> Caller:

@@ -36,6 +36,8 @@ class ForgetAnswers:
                     await asyncio.sleep(0.1)
             except AppError as error:
                 self._log.warning("answers.not_forgotten", reason=error.reason.value)
+            except Exception:  # noqa: BLE001 - a fault here must not take the process down
+                self._log.exception("answers.not_forgotten")
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def __call__(self) -> int:

@@ -8,6 +8,7 @@ one; a lone request goes at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class PreparedIssue:
     identity: SigningIdentity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Waiting:
     issue: PreparedIssue
     is_new: asyncio.Future[bool]
@@ -85,23 +86,31 @@ class IssueGroups:
         the sweeper, should the signer fail), False when the request id was used before and nothing
         was written.
 
-        A caller that gives up does not stop its group: what is committed stays, a retry finds the
-        answer.
+        A caller that gives up before its turn is forgotten. Later it does not stop its group: what
+        is committed stays, a retry finds the answer.
         """
         is_new: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(caller.tenant_id)
         if waiting is None:
             waiting = self._waiting[caller.tenant_id] = deque()
             self._tasks.create_task(self._run_lane(caller.tenant_id, waiting))
-        waiting.append(_Waiting(issue=issue, is_new=is_new))
-        return await is_new
+        mine = _Waiting(issue=issue, is_new=is_new)
+        waiting.append(mine)
+        try:
+            return await is_new
+        except asyncio.CancelledError:
+            # Whoever gives up while still waiting takes up no room, and nothing is written for him.
+            with contextlib.suppress(ValueError):
+                waiting.remove(mine)
+            raise
 
     async def _run_lane(self, tenant_id: TenantId, waiting: deque[_Waiting]) -> None:
         """A tenant's groups, one after the other, until nobody waits: every group costs the same
         few round trips, so the more ride in one the better."""
         try:
             while waiting:
-                written = await self._write_group(tenant_id, _take_group(waiting))
+                group = _take_group(waiting)
+                written = await self._write_group(tenant_id, group) if group else []
                 if not written:
                     continue
                 signing = self._tasks.create_task(self._sign_group(tenant_id, written))
@@ -169,29 +178,34 @@ class IssueGroups:
     async def _sign(self, tenant_id: TenantId, issues: list[PreparedIssue]) -> None:
         # The passes are committed: from here on a failure is not the caller's. The sweeper finishes
         # what is left.
+        signed: list[tuple[PassId, int, bytes]] = []
+        for batch in _by_revision_and_identity(issues):
+            try:
+                signed += await self._sign_batch(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the lane
+                self._log.error("issue.signing_left_to_sweeper", exc_info=error)
+        if not signed:
+            return
         try:
-            signed: list[tuple[PassId, int, bytes]] = []
-            for batch in _by_revision_and_identity(issues):
-                rendered = [each for issue in batch for each in issue.rendered]
-                results = await self._sealer.sign(
-                    batch[0].loaded.prepared,
-                    batch[0].identity,
-                    [
-                        SignRequest(
-                            pass_json=each.pass_json, signing_time=each.wallet_pass.signing_time
-                        )
-                        for each in rendered
-                    ],
-                )
-                signed += [
-                    (each.wallet_pass.pass_id, each.wallet_pass.version, result.signature)
-                    for each, result in zip(rendered, results, strict=True)
-                ]
-            if signed:
-                async with self._database.statement(self._caller(tenant_id)) as tx:
-                    await passes.store_signatures(tx, signed)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the lane
+            async with self._database.statement(self._caller(tenant_id)) as tx:
+                await passes.store_signatures(tx, signed)
+        except Exception as error:  # noqa: BLE001 - as above
             self._log.error("issue.signing_left_to_sweeper", exc_info=error)
+
+    async def _sign_batch(self, batch: list[PreparedIssue]) -> list[tuple[PassId, int, bytes]]:
+        rendered = [each for issue in batch for each in issue.rendered]
+        results = await self._sealer.sign(
+            batch[0].loaded.prepared,
+            batch[0].identity,
+            [
+                SignRequest(pass_json=each.pass_json, signing_time=each.wallet_pass.signing_time)
+                for each in rendered
+            ],
+        )
+        return [
+            (each.wallet_pass.pass_id, each.wallet_pass.version, result.signature)
+            for each, result in zip(rendered, results, strict=True)
+        ]
 
     def _caller(self, tenant_id: TenantId) -> Caller:
         deadline = asyncio.get_running_loop().time() + _FLUSH_SECONDS
@@ -200,11 +214,14 @@ class IssueGroups:
 
 def _take_group(waiting: deque[_Waiting]) -> list[_Waiting]:
     """From the front: as many as fit, no request id twice (a twin must find its brother's answer
-    committed)."""
+    committed), and none whose caller has given up: nothing of it is written yet."""
     group: list[_Waiting] = []
     request_ids: set[UUID] = set()
     count = 0
     while waiting:
+        if waiting[0].is_new.done():
+            waiting.popleft()
+            continue
         issue = waiting[0].issue
         count += len(issue.rendered)
         if group and (count > _MAX_PASSES or issue.answer.request_id in request_ids):

@@ -16,7 +16,7 @@ from passmill.domain.ids import PassId, ProgramId, SigningIdentityId, TemplateId
 from passmill.domain.passes import PassDraft, PassState, WalletPass, next_signing_time
 from passmill.domain.reference_ids import ReferenceNumber
 from passmill.errors import AppError, FieldError, Reason
-from passmill.signing.identities import IdentityCache
+from passmill.signing.identities import IdentityCache, require_team
 from passmill.signing.native import SigningIdentity
 from passmill.signing.revisions import LoadedRevision
 from passmill.store.answers import StoredAnswer
@@ -29,9 +29,12 @@ from passmill.usecases.pass_content import (
     TenantContent,
     check_draft,
     digest_of,
+    require_size,
 )
 from passmill.usecases.tenant_numbers import TenantNumbers
 
+# Values of more characters than this may make a pass too large: a trial tells.
+_LARGE_VALUES = 4_096
 # So many passes are rendered before others on the loop get their turn.
 _RENDERED_AT_ONCE = 32
 
@@ -103,7 +106,7 @@ class IssuePasses:
         caller = mutation.caller
         try:
             issuer = await self._issuer(caller, template_id, revision)
-            checked = self._check(issuer.loaded, drafts, path)
+            checked = self._check(issuer, drafts, path)
             if all_or_none:
                 _require_all(checked, is_single=is_single)
         except AppError:
@@ -152,19 +155,24 @@ class IssuePasses:
         identity_id, identity = await self._identities.active(
             caller, loaded.revision.pass_type_identifier
         )
+        require_team(identity, loaded.revision.team_identifier)
         content = await self._contents.of(caller)
         return _Issuer(loaded=loaded, identity_id=identity_id, identity=identity, content=content)
 
     def _check(
         self,
-        loaded: LoadedRevision,
+        issuer: _Issuer,
         drafts: Sequence[PassDraft],
         path: Callable[[int], str],
     ) -> list[CheckedDraft | AppError]:
         checked: list[CheckedDraft | AppError] = []
         for index, draft in enumerate(drafts):
             try:
-                checked.append(check_draft(loaded, draft, path=path(index)))
+                one = check_draft(issuer.loaded, draft, path=path(index))
+                if len(one.slot_values) > _LARGE_VALUES:
+                    _, trial = self._render(issuer, draft, one, ReferenceNumber(0))
+                    require_size(trial.pass_json, one.values, path=path(index))
+                checked.append(one)
             except AppError as error:
                 checked.append(error)
         return checked

@@ -19,6 +19,8 @@ from passmill.signing.revisions import LoadedRevision
 from passmill.usecases.tenant_numbers import TenantNumbers
 
 _WANTED_PHONE = 'must be a number with country code, such as "+12065550123"'
+# What the signer takes; Wallet gives no figure.
+MAX_PASS_JSON_BYTES = 2 << 20
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _PHONE_PUNCTUATION = re.compile(r"[\s().\-/]")
 
@@ -101,6 +103,15 @@ class TenantContent:
                 expires_at=wallet_pass.expire_time,
             )
         )
+
+
+def require_size(pass_json: bytes, values: Mapping[str, Value], *, path: str) -> None:
+    """AppError INVALID_VALUES, naming the longest value, when a pass.json is too large to sign."""
+    if len(pass_json) <= MAX_PASS_JSON_BYTES:
+        return
+    longest = max(values, key=lambda name: len(str(values[name])), default="")
+    message = f"makes the pass {len(pass_json)} bytes long; {MAX_PASS_JSON_BYTES} are allowed"
+    raise invalid_values([FieldError(path=f'{path}.values["{longest}"]', message=message)])
 
 
 def stored_values(loaded: LoadedRevision, wallet_pass: WalletPass) -> Mapping[str, Value]:

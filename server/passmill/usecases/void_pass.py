@@ -1,4 +1,7 @@
-"""Void a pass: it stays in the wallet, marked as no longer usable."""
+"""Void a pass: it stays in the wallet, marked as no longer usable.
+
+This must be possible at any time, so it does not wait for somebody who can sign.
+"""
 
 from __future__ import annotations
 

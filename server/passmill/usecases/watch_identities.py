@@ -39,6 +39,8 @@ class WatchIdentities:
                 await self()
             except AppError as error:
                 self._log.warning("signing_identity.not_watched", reason=error.reason.value)
+            except Exception:  # noqa: BLE001 - a fault here must not take the process down
+                self._log.exception("signing_identity.not_watched")
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def __call__(self) -> None:

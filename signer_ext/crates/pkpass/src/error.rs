@@ -117,6 +117,8 @@ reasons! {
     PassJsonSize = InvalidBundle, "PASS_JSON_SIZE";
     /// Not a PNG image, or a damaged header.
     NotAPng = InvalidBundle, "NOT_A_PNG";
+    /// A PNG image with chunks that are cut, changed or missing.
+    DamagedPng = InvalidBundle, "DAMAGED_PNG";
     /// More bytes or pixels than an image may have.
     ImageTooLarge = InvalidBundle, "IMAGE_TOO_LARGE";
     /// A `.pkpasses` holds 1 to 10 passes.

@@ -1,5 +1,5 @@
-//! Reads a PNG's header and nothing more: enough to refuse an image that is too large before
-//! anything would decode it. [PNG specification, section 11.2.2 IHDR].
+//! Judges a PNG without decoding it: its header tells whether it is too large to be decoded by
+//! anyone, its chunks whether all of it has arrived. [PNG specification, sections 5 and 11.2].
 
 use crate::error::{Error, Reason, Result};
 
@@ -11,6 +11,8 @@ pub const MAX_PNG_PIXELS: u64 = 4_000_000;
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// Signature, then IHDR: length, type, 13 bytes of data, CRC.
 const HEADER_BYTES: usize = 8 + 4 + 4 + 13 + 4;
+/// Of one chunk.
+const MAX_CHUNK_BYTES: u32 = i32::MAX.unsigned_abs();
 
 /// Width and height in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,10 @@ pub struct PngSize {
     pub height: u32,
 }
 
-/// The size a PNG's header declares, refused as [`Reason::NotAPng`] or [`Reason::ImageTooLarge`].
+/// The size that the header of a whole PNG declares.
+///
+/// Refused as [`Reason::NotAPng`], [`Reason::ImageTooLarge`] or, when a chunk is cut, changed or
+/// missing, or something follows the last, as [`Reason::DamagedPng`].
 pub fn inspect(data: &[u8]) -> Result<PngSize> {
     if data.len() > MAX_PNG_BYTES {
         return Err(Error::new(
@@ -64,7 +69,48 @@ pub fn inspect(data: &[u8]) -> Result<PngSize> {
             ),
         ));
     }
+    walk(data.get(HEADER_BYTES..).unwrap_or_default()).map_err(|what| {
+        Error::new(
+            Reason::DamagedPng,
+            format!("the PNG is damaged: {what}; export it as PNG again"),
+        )
+    })?;
     Ok(size)
+}
+
+/// Follows the chunks after the header to the end, else says what is wrong.
+fn walk(mut rest: &[u8]) -> std::result::Result<(), &'static str> {
+    let mut has_data = false;
+    loop {
+        let (kind, after) = chunk(rest)?;
+        rest = after;
+        match kind {
+            b"IHDR" => return Err("it has two headers"),
+            b"IDAT" => has_data = true,
+            b"IEND" if !has_data => return Err("it has no image data"),
+            b"IEND" if !rest.is_empty() => return Err("something follows its end"),
+            b"IEND" => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// The type of the first chunk, and what comes after the chunk.
+fn chunk(rest: &[u8]) -> std::result::Result<(&[u8; 4], &[u8]), &'static str> {
+    const CUT: &str = "it is cut off";
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(CUT)?;
+    let length = u32::from_be_bytes(*length);
+    let (kind, _) = rest.split_first_chunk::<4>().ok_or(CUT)?;
+    if length > MAX_CHUNK_BYTES || !kind.iter().all(u8::is_ascii_alphabetic) {
+        return Err("a chunk is none");
+    }
+    let end = usize::try_from(length).ok().and_then(|length| length.checked_add(kind.len()));
+    let (checked, rest) = end.and_then(|end| rest.split_at_checked(end)).ok_or(CUT)?;
+    let (crc, rest) = rest.split_first_chunk::<4>().ok_or(CUT)?;
+    if crc32fast::hash(checked) != u32::from_be_bytes(*crc) {
+        return Err("a checksum is wrong");
+    }
+    Ok((kind, rest))
 }
 
 fn header(data: &[u8]) -> Option<(PngSize, [u8; 5])> {
@@ -84,13 +130,25 @@ fn header(data: &[u8]) -> Option<(PngSize, [u8; 5])> {
 mod tests {
     use super::*;
 
+    fn chunk(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        let checked = [kind.as_slice(), content].concat();
+        let length = u32::try_from(content.len()).unwrap();
+        let crc = crc32fast::hash(&checked);
+        [length.to_be_bytes().as_slice(), &checked, &crc.to_be_bytes()].concat()
+    }
+
+    fn header(width: u32, height: u32, tail: [u8; 5]) -> Vec<u8> {
+        let content = [&width.to_be_bytes(), &height.to_be_bytes(), tail.as_slice()].concat();
+        [SIGNATURE, &chunk(b"IHDR", &content)].concat()
+    }
+
+    /// Whole as far as can be told without decoding.
     fn png(width: u32, height: u32, tail: [u8; 5]) -> Vec<u8> {
-        let mut chunk = b"IHDR".to_vec();
-        chunk.extend(width.to_be_bytes());
-        chunk.extend(height.to_be_bytes());
-        chunk.extend(tail);
-        let crc = crc32fast::hash(&chunk);
-        [SIGNATURE, &[0, 0, 0, 13], &chunk, &crc.to_be_bytes()].concat()
+        with_chunks(width, height, tail, &[chunk(b"IDAT", b"pixels"), chunk(b"IEND", b"")])
+    }
+
+    fn with_chunks(width: u32, height: u32, tail: [u8; 5], chunks: &[Vec<u8>]) -> Vec<u8> {
+        [header(width, height, tail), chunks.concat()].concat()
     }
 
     /// A header's size is read, big-endian.
@@ -113,27 +171,80 @@ mod tests {
         }
     }
 
-    /// Too many bytes are refused before the header is looked at.
+    /// Exactly the limit passes; one byte more is refused before anything is looked at.
     #[test]
     fn refuses_too_many_bytes() {
-        let mut data = png(1, 1, [8, 6, 0, 0, 0]);
-        data.resize(MAX_PNG_BYTES, 0);
-        assert!(inspect(&data).is_ok());
-        data.push(0);
-        assert_eq!(inspect(&data).unwrap_err().reason, Reason::ImageTooLarge);
+        let tail = [8, 6, 0, 0, 0];
+        let padded = |bytes| {
+            let padding = chunk(b"paDd", &vec![0; bytes]);
+            with_chunks(1, 1, tail, &[padding, chunk(b"IDAT", b"pixels"), chunk(b"IEND", b"")])
+        };
+        let room = MAX_PNG_BYTES - padded(0).len();
+        assert!(inspect(&padded(room)).is_ok());
+        assert_eq!(inspect(&padded(room + 1)).unwrap_err().reason, Reason::ImageTooLarge);
+        assert_eq!(inspect(&vec![0; MAX_PNG_BYTES + 1]).unwrap_err().reason, Reason::ImageTooLarge);
     }
 
     /// Every cut of a header and every flipped bit in it is refused.
     #[test]
     fn refuses_damaged_headers() {
         let good = png(38, 38, [8, 6, 0, 0, 0]);
-        for length in 0..good.len() {
+        for length in 0..HEADER_BYTES {
             assert_eq!(inspect(&good[..length]).unwrap_err().reason, Reason::NotAPng);
         }
-        for bit in 0..good.len() * 8 {
+        for bit in 0..HEADER_BYTES * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(inspect(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    /// Every cut behind the header and every flipped bit there is refused, and so is a byte too
+    /// many.
+    #[test]
+    fn refuses_damaged_chunks() {
+        let good = png(38, 38, [8, 6, 0, 0, 0]);
+        for length in HEADER_BYTES..good.len() {
+            let error = inspect(&good[..length]).unwrap_err();
+            assert_eq!(error.reason, Reason::DamagedPng, "{length}");
+        }
+        for bit in HEADER_BYTES * 8..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(inspect(&bad).unwrap_err().reason, Reason::DamagedPng, "bit {bit}");
+        }
+        let error = inspect(&[good.as_slice(), b"\0"].concat()).unwrap_err();
+        assert_eq!(error.reason, Reason::DamagedPng);
+        assert!(error.message.contains("follows its end"), "{}", error.message);
+    }
+
+    /// Chunks that are each sound must make an image together.
+    #[test]
+    fn refuses_chunks_that_are_no_image() {
+        let tail = [8, 6, 0, 0, 0];
+        let (data, end) = (chunk(b"IDAT", b"pixels"), chunk(b"IEND", b""));
+        let text = chunk(b"tEXt", b"Title\0Card");
+        let endless = [i32::MAX.unsigned_abs().to_be_bytes(), *b"IDAT"].concat();
+        let wrong = chunk(b"ID T", b"");
+        assert!(
+            inspect(&with_chunks(1, 1, tail, &[text, data.clone(), data.clone(), end.clone()]))
+                .is_ok()
+        );
+        for (chunks, what) in [
+            (vec![end.clone()], "no image data"),
+            (vec![data.clone()], "cut off"),
+            (vec![data.clone(), end.clone(), end.clone()], "follows its end"),
+            (
+                vec![header(1, 1, tail)[SIGNATURE.len()..].to_vec(), data.clone(), end],
+                "two headers",
+            ),
+            (vec![endless], "cut off"),
+            (vec![vec![0xff; 12]], "a chunk is none"),
+            (vec![data, wrong], "a chunk is none"),
+        ] {
+            let error = inspect(&with_chunks(1, 1, tail, &chunks)).unwrap_err();
+            assert_eq!(error.reason, Reason::DamagedPng);
+            assert!(error.message.contains(what), "{what}: {}", error.message);
         }
     }
 

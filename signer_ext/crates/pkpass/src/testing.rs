@@ -191,12 +191,22 @@ impl Issue {
     }
 }
 
-/// A PNG of one pixel: its header.
+/// A PNG of one clear pixel.
 pub(crate) fn png() -> Vec<u8> {
-    let mut chunk = b"IHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0".to_vec();
-    let crc = crc32fast::hash(&chunk).to_be_bytes();
-    chunk.extend(crc);
-    [b"\x89PNG\r\n\x1a\n\0\0\0\x0d".as_slice(), &chunk].concat()
+    // zlib of a filter byte and four channels, stored.
+    let pixel = b"\x78\x01\x01\x05\0\xfa\xff\0\0\0\0\0\0\x05\0\x01";
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (kind, content) in [
+        (b"IHDR", b"\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0".as_slice()),
+        (b"IDAT", pixel),
+        (b"IEND", b""),
+    ] {
+        let checked = [kind.as_slice(), content].concat();
+        file.extend(u32::try_from(content.len()).unwrap().to_be_bytes());
+        file.extend(&checked);
+        file.extend(crc32fast::hash(&checked).to_be_bytes());
+    }
+    file
 }
 
 /// A revision of an icon and a translation.
