@@ -24,7 +24,7 @@ ARGS ?=
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
-test test-external: NEEDS := openssl unzip
+test test-external: NEEDS := git openssl unzip
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile

@@ -246,9 +246,11 @@ def pack_passes(bundles: Sequence[bytes]) -> bytes:
     """
 
 def inspect_png(data: bytes) -> tuple[int, int]:
-    """Read width and height in pixels from a PNG's header.
+    """Read width and height in pixels from a PNG's header; its chunks are followed to the end, its
+    pixels are not decoded.
 
-    Raises `InvalidBundle`: `NOT_A_PNG`, or `IMAGE_TOO_LARGE` above 2 MiB or 4 megapixels.
+    Raises `InvalidBundle`: `NOT_A_PNG`, `DAMAGED_PNG` when it is not whole, or `IMAGE_TOO_LARGE`
+    above 2 MiB or 4 megapixels.
     """
 
 def read_bundle(data: bytes, *, root: bytes) -> BundleReport:

@@ -304,9 +304,14 @@ def _template_servicer(frame: _Frame) -> template_service.TemplateServicer:
         pages=frame.pages,
         codec=codec,
         validator=frame.validator,
-        create_template=CreateTemplate(mutator=mutator, clock=clock, codec=codec),
-        update_template=UpdateTemplate(mutator=mutator, clock=clock, codec=codec),
+        create_template=CreateTemplate(
+            database=frame.database, mutator=mutator, clock=clock, codec=codec
+        ),
+        update_template=UpdateTemplate(
+            database=frame.database, mutator=mutator, clock=clock, codec=codec
+        ),
         publish_template=PublishTemplate(
+            database=frame.database,
             mutator=mutator,
             clock=clock,
             codec=codec,

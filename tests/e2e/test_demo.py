@@ -18,6 +18,7 @@ import pytest
 import zxingcpp
 from PIL import Image
 
+from passmill.demo.card_picture import can_draw_name
 from passmill.demo.console import DemoFailed
 from passmill.demo.verifying import Verifier, find_reader
 from passmill.dev.authority import ThrowawayAuthority
@@ -73,9 +74,11 @@ def test_demo(tmp_path: Path) -> None:
     assert f"issued {COUNT} of {COUNT}" in done.stdout
     assert "verified 100 of 100" in done.stdout
     assert not re.search(r"[\r\x1b]", done.stdout)
+    assert "audit" not in done.stdout + done.stderr
+    assert done.stderr == ""
     check_recipients_and_issued(kept)
     check_bundles(kept, tmp_path)
-    check_picture(kept)
+    check_picture(kept, done.stdout)
     check_no_private_key_is_left(kept)
     check_verifier_accepts(kept)
     for harm in ("content", "extra", "signature", "serial", "name", "root"):
@@ -112,12 +115,15 @@ def check_bundles(kept: Path, tmp_path: Path) -> None:
         verify(bundle, kept / "root.pem", tmp_path / bundle.stem)
 
 
-def check_picture(kept: Path) -> None:
-    """The picture of a card holds a barcode that says the pass's serial number."""
+def check_picture(kept: Path, said: str) -> None:
+    """The picture of a card holds a barcode that says the serial number of a pass whose name can be
+    drawn here, and which the demo says it drew."""
     with Image.open(kept / "card.png") as picture:
         barcode = zxingcpp.read_barcode(picture)
     assert barcode is not None
-    assert barcode.text == read_csv(kept / "issued.csv")[0]["serial_number"]
+    names = {line["serial_number"]: line["name"] for line in read_csv(kept / "issued.csv")}
+    assert f"drew the card of {names[barcode.text]};" in said
+    assert can_draw_name(names[barcode.text])
 
 
 def check_no_private_key_is_left(kept: Path) -> None:

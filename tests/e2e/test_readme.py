@@ -6,17 +6,17 @@ import base64
 import os
 import re
 import secrets
+import shlex
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from passmill.demo.club import Club, set_up
 from tests.support.postgres import Database
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,7 @@ MAKE_TARGETS = {
     "make lint": "ruff check",
     "make types": "mypy --strict",
     "make bench": "bench/*.py",
+    "make wheels": "maturin build",
 }
 
 
@@ -45,8 +46,10 @@ def commands() -> list[str]:
     """Every command line in a block, and every command named in the text."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     text = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
-    named = re.findall(r"`((?:make|passmill|python3?|pip|curl|openssl)(?: [^`]+)?)`", text)
-    programs = {"passmill", "openssl"}  # named as such
+    named = re.findall(
+        r"`((?:make|(?:\.venv/bin/)?passmill|python3?|pip|curl|openssl)(?: [^`]+)?)`", text
+    )
+    programs = {"passmill", "openssl", ".venv/bin/passmill"}  # named as such
     found = [line.strip() for line in lines] + [each for each in named if each not in programs]
     return sorted({line for line in found if line and not line.startswith("#")})
 
@@ -56,7 +59,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PASSMILL_", "MAKE")) or name.endswith("_BIN")
+        if not name.startswith(("PASSMILL_", "MAKE", "GIT_")) or name.endswith("_BIN")
     }
     return kept | dict(extra)
 
@@ -108,27 +111,28 @@ def started(
             process.wait()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Development:
-    """A running `passmill dev` with a coffee club in it."""
-
-    api_address: str
-    club: Club
-
-
-@pytest.fixture(scope="module")
-def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:
-    """`passmill dev`, used by what it prints."""
-    data = tmp_path_factory.mktemp("dev")
+@contextmanager
+def development(data: Path) -> Iterator[list[str]]:
+    """A running `passmill dev`, and the lines to paste that it printed."""
     with started("dev", "--data", str(data), ready="Ctrl-C") as said:
-        printed = dict(line.split(maxsplit=1) for line in said if len(line.split()) > 1)
-        api_address = printed["gRPC"].split()[0]
-        club = set_up(
-            api_address=api_address,
-            admin_address=printed["admin"].split()[0],
-            operator_key=printed["operator"].split()[-1],
-        )
-        yield Development(api_address=api_address, club=club)
+        yield [line.strip() for line in said if line.startswith("export ")]
+
+
+def run_example(pasted: str, path: Path, python_path: Path) -> list[str]:
+    """What README.md's example and the lines after it print, in a shell that a line was pasted
+    into."""
+    command = f"{pasted}\nexec {shlex.quote(sys.executable)} {shlex.quote(str(path))}\n"
+    done = subprocess.run(
+        ["sh"],
+        input=command,
+        env=environment({"PYTHONPATH": str(python_path)}),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 @pytest.fixture
@@ -154,7 +158,7 @@ def test_every_command_is_known() -> None:
     tested = {
         *MAKE_TARGETS,
         "pip install ./clients/python",
-        "python -m passmill --help",
+        ".venv/bin/passmill --help",
         "passmill check-config",
         "passmill migrate",
         "passmill serve",
@@ -176,9 +180,10 @@ def test_make_targets(command: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_client_example(development: Development, tmp_path: Path) -> None:
-    """The client, installed as README.md says, runs README.md's example against `passmill dev` and
-    issues a pass."""
+def test_client_example(tmp_path: Path) -> None:
+    """The client, installed as README.md says, runs README.md's example as it stands once the line
+    that `passmill dev` printed is pasted, and issues a pass. The next `passmill dev` prints the
+    same keys, and the example runs again."""
     # Offline: what it stands on is installed already.
     done = run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
@@ -191,20 +196,44 @@ def test_client_example(development: Development, tmp_path: Path) -> None:
     [example] = blocks("python")
     path = tmp_path / "example.py"
     path.write_text(f"{example}\nimport passmill_client\nprint(passmill_client.__file__)\n")
-    done = run(
-        sys.executable,
-        path,
-        settings={
-            "PASSMILL_ADDRESS": development.api_address,
-            "PASSMILL_API_KEY": development.club.issue_key,
-            "PYTHONPATH": str(tmp_path),
-        },
-    )
-    assert done.returncode == 0, done.stderr
-    reference_id, size, where = done.stdout.splitlines()
-    assert re.fullmatch(r"[0-9A-Z]{4}-[0-9A-Z]{4}", reference_id)
-    assert int(size.split()[0]) > 10_000
-    assert where.startswith(str(tmp_path))
+    data = tmp_path / "data"
+    issued, keys = set(), []
+    for _ in range(2):
+        with development(data) as [for_client, for_operator]:
+            keys.append(re.findall(r"\S+_KEY=\S+", f"{for_client} {for_operator}"))
+            reference_id, size, where = run_example(for_client, path, tmp_path)
+        assert re.fullmatch(r"[0-9A-Z]{4}-[0-9A-Z]{4}", reference_id)
+        assert int(size.split()[0]) > 10_000
+        assert where.startswith(str(tmp_path))
+        issued.add(reference_id)
+    assert len(issued) == 2
+    assert keys[0] == keys[1]
+    for name in ("secrets.env", "coffee_club.json"):
+        assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
+
+
+def test_what_dev_keeps_stays_out_of_git(tmp_path: Path) -> None:
+    """The folder that `passmill dev` keeps its data and its keys in is ignored by git, stays at
+    `make clean`, which says so, and goes at `make distclean`."""
+    help_text = run(sys.executable, "-m", "passmill", "dev", "--help").stdout
+    assert "[default: .passmill]" in " ".join(help_text.split())
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    for command in (
+        ["init", "--quiet"],
+        ["check-ignore", "--quiet", ".passmill/secrets.env"],
+        ["check-ignore", "--quiet", ".passmill/coffee_club.json"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, env=environment({}), check=True)
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    secrets_file = tmp_path / ".passmill" / "secrets.env"
+    secrets_file.parent.mkdir()
+    secrets_file.touch()
+    cleaned = run("make", "--directory", tmp_path, "clean")
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert "kept: .passmill" in cleaned.stdout
+    assert secrets_file.exists()
+    assert run("make", "--directory", tmp_path, "distclean").returncode == 0
+    assert not secrets_file.parent.exists()
 
 
 def test_help() -> None:

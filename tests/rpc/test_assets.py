@@ -1,4 +1,4 @@
-"""UploadAsset: images are checked by their header and stored once."""
+"""UploadAsset: images are checked without being decoded, and stored once."""
 
 import hashlib
 import struct
@@ -44,17 +44,29 @@ def claim_size(width: int, height: int) -> bytes:
     [
         b"GIF89a" + bytes(100),
         draw_png(29, 29, GREY)[:20],
+        draw_png(29, 29, GREY)[:-20],
+        draw_png(29, 29, GREY) + b"more",
         b"\x89PNG\r\n\x1a\n",
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         claim_size(2001, 2000),
         claim_size(60_000, 60_000),
         draw_png(29, 29, GREY) + bytes(2 << 20),
     ],
-    ids=["gif", "truncated", "no header", "svg", "four megapixels", "bomb", "two mebibytes"],
+    ids=[
+        "gif",
+        "header truncated",
+        "data truncated",
+        "more than an image",
+        "no header",
+        "svg",
+        "four megapixels",
+        "bomb",
+        "two mebibytes",
+    ],
 )
 async def test_bad_assets(template_api: TemplateApi, member: Member, content: bytes) -> None:
-    """What is no PNG, or larger than a pass may hold by its header or length, is refused and not
-    stored."""
+    """What is no PNG, no whole one, or larger than a pass may hold by its header or length, is
+    refused and not stored."""
     refusal = await refused(
         member.templates.UploadAsset(pb.UploadAssetRequest(content=content, meta=meta()))
     )

@@ -372,8 +372,8 @@ async def test_unknown_foreign_and_malformed_ids(template_api: TemplateApi, memb
         meta=meta(),
     )
     assert (await refused(stub.CreateTemplate(create))).reason == "NOT_FOUND"
-    listed = await stub.ListTemplates(pb.ListTemplatesRequest(program_id=foreign.program_id))
-    assert not listed.templates
+    listing = stub.ListTemplates(pb.ListTemplatesRequest(program_id=foreign.program_id))
+    assert (await refused(listing)).reason == "NOT_FOUND"
 
 
 async def test_pages(signing_club: Club) -> None:

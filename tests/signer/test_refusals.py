@@ -98,12 +98,36 @@ def test_no_name_can_escape(name: str) -> None:
 def test_images_are_judged_by_their_header() -> None:
     """Size is read without decoding; too large and not an image are told apart."""
     assert inspect_png(png(320, 100)) == (320, 100)
-    assert inspect_png(png_header(2000, 2000)) == (2000, 2000)
+    assert inspect_png(png(2000, 2000)) == (2000, 2000)
     assert refusal(lambda: inspect_png(png_header(2000, 2001)))[0] == "IMAGE_TOO_LARGE"
     assert refusal(lambda: inspect_png(png_header(2**31 - 1, 2**31 - 1)))[0] == "IMAGE_TOO_LARGE"
     assert refusal(lambda: inspect_png(png_header(1, 1) + bytes(2**21)))[0] == "IMAGE_TOO_LARGE"
     assert refusal(lambda: inspect_png(png_header(0, 1)))[0] == "NOT_A_PNG"
     assert refusal(lambda: inspect_png(b""))[0] == "NOT_A_PNG"
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        (png_header(1, 1), "cut off"),
+        (png(9, 9)[:-1], "cut off"),
+        (png(9, 9)[:60], "cut off"),
+        (png(9, 9) + b"\n", "follows its end"),
+        (png(9, 9)[:45] + b"!" + png(9, 9)[46:], "checksum"),
+        (png_header(1, 1) + png(1, 1)[-12:], "no image data"),
+        (png_header(1, 1) + png(1, 1)[8:], "two headers"),
+    ],
+    ids=["header alone", "cut in the end", "cut in the data", "more", "changed", "empty", "twice"],
+)
+def test_an_image_must_be_whole(file: bytes, what: str) -> None:
+    """A PNG that was cut, changed or added to is refused, alone and in a revision, and the message
+    says what is wrong."""
+    reason, message = refusal(lambda: inspect_png(file))
+    assert reason == "DAMAGED_PNG"
+    assert what in message
+    reason, message = refusal(lambda: PreparedRevision({"icon.png": file}))
+    assert reason == "DAMAGED_PNG"
+    assert message.startswith("icon.png: ")
 
 
 def test_a_bad_pass_stops_the_batch_and_is_numbered(

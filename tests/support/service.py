@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import hashlib
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -324,13 +325,18 @@ def update_request(
     return request
 
 
+def _master_key_of(database_url: str) -> bytes:
+    # A database belongs to its first master key, whoever opens a service on it.
+    return hashlib.sha256(database_url.encode()).digest()
+
+
 def service_settings(database_url: str) -> Settings:
-    """Settings of a service with secrets of its own."""
+    """Settings of a service on this database."""
     return Settings.model_validate(
         {
             "database_url": database_url,
             "redis_url": "redis://127.0.0.1:1/0",
-            "master_key": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "master_key": base64.b64encode(_master_key_of(database_url)).decode(),
             "operator_key": secrets.token_urlsafe(32),
             "public_url": WEB_SERVICE_URL,
             "database": DatabasePool(min_connections=1, max_connections=8, require_durable=False),

@@ -199,9 +199,14 @@ async def open_template_api(database_url: str) -> AsyncIterator[TemplateApi]:
             pages=pages,
             validator=validator,
             codec=codec,
-            create_template=CreateTemplate(mutator=mutator, clock=clock, codec=codec),
-            update_template=UpdateTemplate(mutator=mutator, clock=clock, codec=codec),
+            create_template=CreateTemplate(
+                database=database, mutator=mutator, clock=clock, codec=codec
+            ),
+            update_template=UpdateTemplate(
+                database=database, mutator=mutator, clock=clock, codec=codec
+            ),
             publish_template=PublishTemplate(
+                database=database,
                 mutator=mutator,
                 clock=clock,
                 codec=codec,

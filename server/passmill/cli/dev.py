@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import threading
 from pathlib import Path
 
+from passmill.demo.console import DemoFailed
+from passmill.demo.kept_club import ROOT_FILE, find_or_set_up
 from passmill.dev.local_service import LocalService
 from passmill.telemetry.logging import configure_logging
+from passmill_client import PassmillError
 
 
 def run(data_dir: Path, stop: threading.Event) -> int:
-    """Runs everything until `stop`, with its data kept in `data_dir`."""
+    """Runs everything until `stop`, with its data kept in `data_dir`; gives the exit status."""
     configure_logging(log_format="console")
     with LocalService(
-        data_dir=data_dir, on_step=_say, settings={"PASSMILL_LOG__LEVEL": "info"}
+        data_dir=data_dir,
+        usual_ports=True,
+        on_step=_say,
+        settings={"PASSMILL_LOG__LEVEL": "info"},
     ) as service:
+        try:
+            club = find_or_set_up(
+                data_dir,
+                api_address=service.api_address,
+                admin_address=service.admin_address,
+                operator_key=service.operator_key,
+                on_step=_say,
+            )
+        except (DemoFailed, PassmillError) as error:
+            print(f"passmill: no coffee club could be set up: {error}", file=sys.stderr)
+            return 1
         _say(f"gRPC        {service.api_address}")
         _say(f"admin       {service.admin_address}  (reflection is on)")
         _say(f"metrics     {service.metrics_url}")
-        _say(f"operator    authorization: Bearer {service.operator_key}")
-        _say(f"data        {data_dir}")
+        _say(f"data        {data_dir}  ({ROOT_FILE}: what the passes' signatures are checked with)")
+        _say("For a client of the coffee club, and for the operator's, in another terminal:")
+        _say(_export(PASSMILL_ADDRESS=service.api_address, PASSMILL_API_KEY=club.issue_key))
+        _say(
+            _export(
+                PASSMILL_ADMIN_ADDRESS=service.admin_address,
+                PASSMILL_OPERATOR_KEY=service.operator_key,
+            )
+        )
         _say("Ctrl-C ends it.")
         service.supervisor.run(stop)
     return 0
+
+
+def _export(**variables: str) -> str:
+    """A line for a shell."""
+    return "export " + " ".join(f"{name}={shlex.quote(text)}" for name, text in variables.items())
 
 
 def _say(line: str) -> None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from passmill import __version__
-from passmill.cli import dev, serve
+from passmill.cli import serve
 from passmill.embedded.errors import EmbeddedServerError
 from passmill.settings import UnknownSetting, load_settings
 from passmill.store.migrate import MigrationRefused, migrate
@@ -58,8 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_check_config)
 
     command = commands.add_parser("dev", help="run everything here on embedded servers")
-    command.add_argument("--data", type=Path, default=Path(".passmill"), help="kept in this folder")
-    command.set_defaults(run=lambda parsed: dev.run(parsed.data, _stop_event()))
+    command.add_argument(
+        "--data",
+        type=Path,
+        default=Path(".passmill"),
+        help="kept in this folder [default: %(default)s]",
+    )
+    command.set_defaults(run=_dev)
 
     command = commands.add_parser("demo", help="issue passes from a recipients file, verify them")
     command.add_argument("--count", type=_positive, default=10_000, help="how many recipients")
@@ -84,14 +89,23 @@ def _check_config(_: argparse.Namespace) -> int:
     return 0
 
 
-def _demo(parsed: argparse.Namespace) -> int:
-    # Needs the client, which production may do without.
+# These two need the client and packages of extras, which production does without.
+def _dev(parsed: argparse.Namespace) -> int:
     try:
-        from passmill.demo import run  # noqa: PLC0415 - only here
+        from passmill.cli import dev  # noqa: PLC0415 - only here
+    except ModuleNotFoundError as missing:
+        _fail(f"`passmill dev` needs {missing.name}: run `make dev` in a checkout.")
+
+    return dev.run(parsed.data, _stop_event())
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    try:
+        from passmill.demo import demo  # noqa: PLC0415 - only here
     except ModuleNotFoundError as missing:
         _fail(f"The demonstration needs {missing.name}: run `make demo` in a checkout.")
 
-    return run(count=parsed.count, keep=parsed.keep)
+    return demo.run(count=parsed.count, keep=parsed.keep)
 
 
 def _positive(text: str) -> int:

@@ -26,6 +26,8 @@ _STRIP_TOP = 68.0
 _CODE_SIZE = 164.0  # with the four modules of quiet that its standard asks for
 _QUIET = 4
 _TABLE = "#efe7dd"
+_FIELD_POINTS = 20
+_NAME_WIDTH = 240.0
 
 
 def draw_card(files: Mapping[str, bytes], path: Path) -> None:
@@ -42,6 +44,14 @@ def draw_card(files: Mapping[str, bytes], path: Path) -> None:
     )
     path.write_bytes(write_png(card.canvas.pixels()))
     _read_back(path, document["barcodes"][0]["message"])
+
+
+def can_draw_name(name: str) -> bool:
+    """Whether the letters of a name can be drawn on this machine, and fit beside the level."""
+    lettering = find_lettering(_SCALE)
+    if lettering is None or not lettering.can_draw(name):
+        return False
+    return lettering.draw(name, _FIELD_POINTS).width <= _NAME_WIDTH * _SCALE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +96,8 @@ class _Card:
         self._text(primary["label"], left + 1, _STRIP_TOP + 88, 13, "foreground")
         for top, position in ((226, "secondaryFields"), (276, "auxiliaryFields")):
             first, second = fields[position]
-            self._field(first, left, top, 20, is_right=False)
-            self._field(second, right, top, 20, is_right=True)
+            self._field(first, left, top, _FIELD_POINTS, is_right=False)
+            self._field(second, right, top, _FIELD_POINTS, is_right=True)
 
     def _field(
         self, field: Mapping[str, Any], x: float, y: float, size: int, *, is_right: bool

@@ -84,7 +84,7 @@ class Recipient:
         )
 
 
-# The card that is drawn: in letters that any font has.
+# A card that can be drawn anywhere: in letters that any font has.
 _FIRST = Recipient(
     name="Ada Brook",
     phone="+12065550123",

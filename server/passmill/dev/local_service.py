@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+from passmill.dev.ports import ANY_PORT, HOST, choose_port
+from passmill.dev.private_file import write_private
 from passmill.embedded import EmbeddedServers
 from passmill.settings import AdminDoor, ApiDoor, Exposition, Limits
 from passmill.store.migrate import migrate
@@ -24,6 +26,8 @@ class LocalService:
     """Context manager. With `data_dir` everything is kept there, and found again the next time.
 
     `durable`: whether a commit survives a crash of the machine; by default if it is kept.
+    `usual_ports`: those of a service in production where they are free, and others, told to
+    `on_step`, where they are not; without it any ports.
     `on_step`: told in words what is being done. `settings`: more PASSMILL_* variables.
     """
 
@@ -33,12 +37,14 @@ class LocalService:
         data_dir: Path | None = None,
         processes: int | None = None,
         durable: bool | None = None,
+        usual_ports: bool = False,
         on_step: Callable[[str], None] = lambda step: None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._processes = processes
         self._durable = durable
+        self._usual_ports = usual_ports
         self._on_step = on_step
         self._more_settings = dict(settings or {})
         self._stack = ExitStack()
@@ -63,18 +69,18 @@ class LocalService:
             self._on_step("starting the API processes")
             self.supervisor = stack.enter_context(
                 Supervisor(
-                    api=ApiDoor(port=0),
-                    admin=AdminDoor(port=0),
-                    exposition=Exposition(port=0),
+                    api=ApiDoor(port=self._port(ApiDoor().port)),
+                    admin=AdminDoor(port=self._port(AdminDoor().port)),
+                    exposition=Exposition(port=self._port(Exposition().port)),
                     processes=self._processes,
                     drain_seconds=Limits().drain_seconds,
                     environment=environment,
                 )
             )
             self._stack = stack.pop_all()
-        self.api_address = f"127.0.0.1:{self.supervisor.api_port}"
-        self.admin_address = f"127.0.0.1:{self.supervisor.admin_port}"
-        self.metrics_url = f"http://127.0.0.1:{self.supervisor.metrics_port}/metrics"
+        self.api_address = f"{HOST}:{self.supervisor.api_port}"
+        self.admin_address = f"{HOST}:{self.supervisor.admin_port}"
+        self.metrics_url = f"http://{HOST}:{self.supervisor.metrics_port}/metrics"
         self.operator_key = environment["PASSMILL_OPERATOR_KEY"]
         self.database_url = servers.database_url
         self.database_owner_url = servers.owner_url
@@ -82,6 +88,14 @@ class LocalService:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _port(self, usual: int) -> int:
+        if not self._usual_ports:
+            return ANY_PORT
+        port = choose_port(usual)
+        if port == ANY_PORT:
+            self._on_step(f"port {usual} is taken: using another one")
+        return port
 
     def _audit_file(self, stack: ExitStack) -> Path:
         # Beside the data, not between the lines of whoever shows what is being done.
@@ -96,9 +110,6 @@ class LocalService:
             "PASSMILL_DATABASE_URL": servers.database_url,
             "PASSMILL_REDIS_URL": servers.redis_url,
             "PASSMILL_DATABASE__REQUIRE_DURABLE": str(is_durable).lower(),
-            "PASSMILL_API__PORT": "0",
-            "PASSMILL_ADMIN__PORT": "0",
-            "PASSMILL_METRICS__PORT": "0",
             "PASSMILL_LOG__LEVEL": "warning",
             "PASSMILL_LOG__FORMAT": "console",
             "PASSMILL_LOG__AUDIT_FILE": str(audit_file),
@@ -119,6 +130,5 @@ class LocalService:
             "PASSMILL_OPERATOR_KEY": secrets.token_urlsafe(32),
         }
         if kept is not None:
-            kept.touch(mode=0o600)
-            kept.write_text("".join(f"{k}={v}\n" for k, v in made.items()), encoding="utf-8")
+            write_private(kept, "".join(f"{name}={text}\n" for name, text in made.items()))
         return made

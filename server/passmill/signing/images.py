@@ -1,4 +1,4 @@
-"""What an uploaded image is, told from its header alone: nothing is decoded."""
+"""What an uploaded image is, told from its header and its chunks: nothing is decoded."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from passmill.errors import AppError, FieldError, Reason
 def describe_png(content: bytes) -> Asset:
     """The asset that these bytes make.
 
-    AppError INVALID_ASSET naming `content` when they are no PNG (https://www.w3.org/TR/png-3/), or
-    have more than four megapixels or 2 MiB.
+    AppError INVALID_ASSET naming `content` when they are no PNG (https://www.w3.org/TR/png-3/), not
+    a whole one, or have more than four megapixels or 2 MiB.
     """
     try:
         width, height = _signer.inspect_png(content)

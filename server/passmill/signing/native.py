@@ -1,6 +1,7 @@
 """The native signer's types, for those who hold and pass on what they must not look into."""
 
 from passmill._signer import (
+    InvalidBundle,
     InvalidIdentity,
     PreparedRevision,
     SignerError,
@@ -9,6 +10,7 @@ from passmill._signer import (
 )
 
 __all__ = [
+    "InvalidBundle",
     "InvalidIdentity",
     "PreparedRevision",
     "SignerError",

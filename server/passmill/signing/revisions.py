@@ -45,8 +45,8 @@ def load_revision(revision: TemplateRevision, assets: Mapping[str, bytes]) -> Lo
     """Compiles and prepares a revision: milliseconds and more by the size of its images, so off the
     loop.
 
-    `assets`: bytes by asset id. Raises TemplateNotRenderable and `_signer.InvalidBundle`, for
-    neither of which publishing leaves room.
+    `assets`: bytes by asset id. Raises TemplateNotRenderable and `InvalidBundle`, neither of which
+    a published revision gives: publishing loads it before.
     """
     if revision.content is None:
         raise ValueError("A revision is loaded with its content.")

@@ -66,6 +66,33 @@ async def find_active_identity(tx: Transaction, pass_type_identifier: str) -> St
     return None if row is None else _identity(row)
 
 
+async def hold_active(tx: Transaction, signing_identity_id: SigningIdentityId) -> bool:
+    """Whether this identity signs its pass type, and will until this transaction ends."""
+    held = await tx.fetch_value(
+        "SELECT true FROM signing_identities"
+        " WHERE tenant_id = $1 AND signing_identity_id = $2 AND is_active FOR SHARE",
+        tx.tenant_id,
+        signing_identity_id,
+    )
+    return held is True
+
+
+async def lock_active(tx: Transaction, pass_type_identifier: str) -> None:
+    """Waits for whoever holds the active identity of the pass type or is replacing it, and keeps
+    others from both until this transaction ends."""
+    # The row alone would not do: there may be none yet.
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+        f"signing_identities/{tx.tenant_id}/{pass_type_identifier}",
+    )
+    await tx.execute(
+        "SELECT FROM signing_identities"
+        " WHERE tenant_id = $1 AND pass_type_identifier = $2 AND is_active FOR UPDATE",
+        tx.tenant_id,
+        pass_type_identifier,
+    )
+
+
 async def list_identities(
     tx: Transaction,
     *,
@@ -120,10 +147,7 @@ async def set_active(
 ) -> None:
     """Makes this identity the one that signs its pass type, in place of the one before."""
     # One at a time for a pass type: two at once would both find the old one to replace.
-    await tx.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-        f"signing_identities/{tx.tenant_id}/{pass_type_identifier}",
-    )
+    await lock_active(tx, pass_type_identifier)
     await tx.execute(
         "UPDATE signing_identities SET is_active = false"
         " WHERE tenant_id = $1 AND pass_type_identifier = $2 AND is_active",

@@ -84,6 +84,18 @@ async def lock_template(
     return _existing(row, codec)
 
 
+async def lock_bare_template(tx: Transaction, template_id: TemplateId) -> Template:
+    """As `get_bare_template`; nobody else changes it before this transaction ends."""
+    row = await tx.fetch_one(
+        _SELECT_BARE + " WHERE tenant_id = $1 AND template_id = $2 FOR UPDATE",
+        tx.tenant_id,
+        template_id,
+    )
+    if row is None:
+        raise errors.not_found("template")
+    return _template(row, None)
+
+
 async def list_templates(
     tx: Transaction, *, program_id: ProgramId | None, after: TemplateId | None, at_most: int
 ) -> list[Template]:

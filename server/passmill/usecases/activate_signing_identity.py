@@ -15,7 +15,12 @@ from passmill.errors import AppError, Reason
 from passmill.signing.identities import require_in_time
 from passmill.store.database import Transaction
 from passmill.store.outbox import insert_event
-from passmill.store.signing_identities import find_other_team, get_identity, set_active
+from passmill.store.signing_identities import (
+    find_other_team,
+    get_identity,
+    lock_active,
+    set_active,
+)
 from passmill.usecases.mutation import Answer, Mutation, Mutator
 
 
@@ -62,6 +67,8 @@ async def activate(tx: Transaction, identity: StoredIdentity, *, now: datetime) 
     revision never changes.
     """
     require_in_time(identity, now)
+    # Before the look at the revisions: one that is being published now pins the active identity.
+    await lock_active(tx, identity.pass_type_identifier)
     other_team = await find_other_team(
         tx,
         pass_type_identifier=identity.pass_type_identifier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import structlog
 
@@ -33,7 +34,7 @@ from passmill.usecases.pass_content import (
     stored_values,
 )
 
-_TRIES = 5
+_TRIES = 10  # each but the first because another call has just moved the pass
 _NOT_SIGNING = {Reason.NO_SIGNING_IDENTITY, Reason.SIGNING_IDENTITY_EXPIRED}
 
 
@@ -128,7 +129,9 @@ class ChangePass:
                     await self._sign(mutation.caller, unsigned[0])
             return answer
         raise AppError(
-            reason=Reason.ETAG_MISMATCH, message="The pass is changed all the time. Retry."
+            reason=Reason.UNAVAILABLE,
+            message="The pass is moved all the time. Retry with the same request_id.",
+            retry_after=timedelta(milliseconds=500),
         )
 
     async def _prepare(self, caller: Caller, listed: ListedPass, change: PassChange) -> _Prepared:

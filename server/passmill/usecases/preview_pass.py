@@ -11,27 +11,29 @@ from typing import Final
 from passmill.domain.apple import PassData
 from passmill.domain.callers import Caller
 from passmill.domain.clock import Clock
-from passmill.domain.ids import RevisionId, SigningIdentityId, TemplateId
+from passmill.domain.ids import RevisionId, TemplateId
 from passmill.domain.passes import PassDraft, next_signing_time
 from passmill.domain.programs import Program
 from passmill.domain.reference_ids import ReferenceNumber, format_reference_id
 from passmill.domain.template_life import Template, TemplateCodec, TemplateRevision
-from passmill.domain.templates import Finding, Severity, TemplateContent
+from passmill.domain.templates import Finding, TemplateContent
 from passmill.domain.tenants import StoredIdentity
 from passmill.signing.identities import IdentityCache
 from passmill.signing.previews import seal_preview
-from passmill.signing.revisions import LoadedRevision, load_revision
+from passmill.signing.revisions import LoadedRevision
 from passmill.store.assets import find_contents
 from passmill.store.database import Database, Transaction
 from passmill.store.programs import get_program
-from passmill.store.signing_identities import find_active_identity
 from passmill.store.templates import find_numbered_revision, get_template
-from passmill.usecases.lint_draft import lint_content
+from passmill.usecases.lint_draft import (
+    UNKNOWN_TEAM,
+    Surroundings,
+    prepare_draft,
+    read_surroundings,
+)
 from passmill.usecases.load_revision import not_published
 from passmill.usecases.pass_content import check_draft
 
-# Stands for the team while nobody has uploaded a certificate that would name it.
-_UNKNOWN_TEAM: Final = "0000000000"
 # Shown where an issued pass has its own: 0000-0000, plainly a sample.
 _SAMPLE_REFERENCE: Final = ReferenceNumber(0)
 
@@ -50,8 +52,7 @@ class _Subject:
     """What is to be shown, as it was read."""
 
     revision: TemplateRevision
-    identity_id: SigningIdentityId | None
-    findings: Sequence[Finding]
+    surroundings: Surroundings
     assets: Mapping[str, bytes]
 
 
@@ -86,13 +87,15 @@ class PreviewPass:
         """
         async with self._database.transaction(caller, read_only=True) as tx:
             subject = await self._read(tx, template_id, number)
-        if any(finding.severity is Severity.ERROR for finding in subject.findings):
-            return Preview(pass_json=b"", bundle=b"", findings=subject.findings)
-        loaded = await asyncio.to_thread(load_revision, subject.revision, subject.assets)
+        findings, loaded = await asyncio.to_thread(
+            prepare_draft, subject.revision, subject.surroundings, subject.assets
+        )
+        if loaded is None:
+            return Preview(pass_json=b"", bundle=b"", findings=findings)
         pass_json = loaded.compiled.render(_pass_data(loaded, draft))
         bundle = b""
-        if subject.identity_id is not None:
-            identity = await self._identities.load(caller, subject.identity_id)
+        if (stored := subject.surroundings.identity) is not None:
+            identity = await self._identities.load(caller, stored.signing_identity_id)
             bundle = await asyncio.to_thread(
                 seal_preview,
                 loaded.prepared,
@@ -100,23 +103,21 @@ class PreviewPass:
                 identity,
                 signing_time=next_signing_time(self._clock.now(), previous=None),
             )
-        return Preview(pass_json=pass_json, bundle=bundle, findings=subject.findings)
+        return Preview(pass_json=pass_json, bundle=bundle, findings=findings)
 
     async def _read(self, tx: Transaction, template_id: TemplateId, number: int) -> _Subject:
         template = await get_template(tx, template_id, codec=self._codec)
         program = await get_program(tx, template.program_id)
-        identity = await find_active_identity(tx, program.pass_type_identifier)
         content = template.draft
         if number:
             published = await find_numbered_revision(tx, template_id, number, codec=self._codec)
             content = None if published is None else published.content
         if content is None:
             raise not_published(number)
-        findings = await lint_content(tx, content, identity)
+        surroundings = await read_surroundings(tx, content, program.pass_type_identifier)
         return _Subject(
-            revision=self._shown(template, program, content, identity),
-            identity_id=None if identity is None else identity.signing_identity_id,
-            findings=findings,
+            revision=self._shown(template, program, content, surroundings.identity),
+            surroundings=surroundings,
             assets=await find_contents(tx, (image.asset_id for image in content.images)),
         )
 
@@ -134,7 +135,7 @@ class PreviewPass:
             number=0,
             content=content,
             pass_type_identifier=program.pass_type_identifier,
-            team_identifier=_UNKNOWN_TEAM if identity is None else identity.team_identifier,
+            team_identifier=UNKNOWN_TEAM if identity is None else identity.team_identifier,
             web_service_url=None,
             publish_time=self._clock.now(),
         )

@@ -37,6 +37,7 @@ from passmill.domain.templates import (
 )
 from passmill.domain.templates.placeholders import escape_text
 from tests.support import templates
+from tests.support.lint_cases_bundle import BUNDLE_CASES
 from tests.support.lint_cases_images import IMAGE_CASES
 from tests.support.lint_cases_surroundings import OTHER_CASES
 from tests.support.lint_cases_texts import TEXT_AND_FIELD_CASES
@@ -54,7 +55,7 @@ from tests.support.lint_changes import (
 )
 from tests.support.template_strategies import ANY_TEXTS, TEXTS, contents
 
-CASES = [*TEXT_AND_FIELD_CASES, *IMAGE_CASES, *OTHER_CASES]
+CASES = [*TEXT_AND_FIELD_CASES, *IMAGE_CASES, *BUNDLE_CASES, *OTHER_CASES]
 
 
 def _lint(

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,6 +87,40 @@ def test_pieces_are_all_a_renderer_needs(content: TemplateContent, data: st.Data
             assert value is not None
             texts.append(writer(piece)(value))
     assert "".join(texts).encode() == compiled.render(pass_data)
+
+
+@given(content=contents(), data=st.data())
+def test_expiry_is_what_the_pass_shows(content: TemplateContent, data: st.DataObject) -> None:
+    """The expiry told of a pass is its `expirationDate`, and none when it has none."""
+    compiled = compile_template(content, templates.PINS)
+    pass_data = _pass_data(data, content, data.draw(values_for(content.slots)))
+    shown = json.loads(compiled.render(pass_data)).get("expirationDate")
+    expected = None if shown is None else datetime.fromisoformat(shown)
+    assert compiled.expires_at(pass_data) == expected
+
+
+def test_expiry_is_the_nearest_to_the_pass() -> None:
+    """A pass's own date goes before the slot's value, that before the slot's default; a fixed date
+    serves all passes; without any of them a pass does not end."""
+    own, given_, default = (datetime(year, 5, 1, tzinfo=UTC) for year in (2027, 2028, 2029))
+
+    def expiry(expires: str, slot: Slot, **changes: Any) -> datetime | None:
+        content = replace(templates.generic(), expires=expires, slots=(slot,))
+        data = replace(templates.pass_data(content), values={}, **changes)
+        return compile_template(content, templates.PINS).expires_at(data)
+
+    until = Slot(name="until", type=SlotType.INSTANT)
+    assert expiry("", until) is None
+    assert expiry("{until}", until) is None
+    assert expiry("{until}", replace(until, default_value=default)) == default
+    assert expiry("2030-01-02T03:04+01:00", until) == datetime(2030, 1, 2, 2, 4, tzinfo=UTC)
+    content = replace(
+        templates.generic(), expires="{until}", slots=(replace(until, default_value=default),)
+    )
+    compiled = compile_template(content, templates.PINS)
+    data = replace(templates.pass_data(content), values={"until": given_})
+    assert compiled.expires_at(data) == given_
+    assert compiled.expires_at(replace(data, expires_at=own)) == own
 
 
 def _shape(text: bytes) -> object:

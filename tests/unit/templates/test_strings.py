@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passmill.domain.apple import static_files
+from passmill.domain.apple.static_files import strings_bytes, write_strings
 from passmill.domain.templates import Translation
 from passmill.domain.templates.placeholders import escape_text
 from tests.support import templates
@@ -76,3 +77,9 @@ def test_every_language_has_the_same_keys() -> None:
     assert german.keys() == english.keys()
     assert german["Gold"] == 'Gold "Plus"'
     assert english["Gold"] == "Gold\\Plus\nnew"
+
+
+@given(strings=st.dictionaries(TEXTS.map(escape_text), TEXTS.map(escape_text), max_size=4))
+def test_size_is_known_beforehand(strings: dict[str, str]) -> None:
+    """The size told of a strings file is the one it has."""
+    assert strings_bytes(strings) == len(write_strings(strings))

@@ -79,7 +79,7 @@ def compile_template(content: TemplateContent, pins: RevisionPins) -> CompiledTe
 class CompiledTemplate:
     """A template revision ready to render."""
 
-    __slots__ = ("_defaults", "_document", "_layouts", "_optional")
+    __slots__ = ("_defaults", "_document", "_expiry", "_layouts", "_optional")
 
     def __init__(self, content: TemplateContent, document: ObjectNode) -> None:
         self._document = document
@@ -89,6 +89,7 @@ class CompiledTemplate:
         used = {source for hole in holes(document) for source in hole.sources}
         self._optional = tuple(sorted(optional & used))
         self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._expiry = dict(document.members)["expirationDate"]
 
     @property
     def optional_sources(self) -> tuple[str, ...]:
@@ -107,6 +108,20 @@ class CompiledTemplate:
         find = sources.get
         absent = tuple([name for name in self._optional if find(name) is None])
         return (self._layouts.get(absent) or self._layout(absent)).fill(sources)
+
+    def expires_at(self, pass_data: PassData) -> datetime | None:
+        """When a pass ends, as its `expirationDate` says: by its own date, else by the template's;
+        None when it never does. Aware, whole seconds."""
+        sources = gather_sources(self._defaults, pass_data)
+        absent = {name for name in self._optional if sources.get(name) is None}
+        match prune(self._expiry, absent):
+            case Constant(value=str(date)):
+                return datetime.fromisoformat(date)
+            case TextNode(parts=(Hole(sources=(name,)),)):
+                moment = sources.get(name)
+                return moment.replace(microsecond=0) if isinstance(moment, datetime) else None
+            case _:
+                return None
 
     def _layout(self, absent: tuple[str, ...]) -> _Layout:
         layout = self._layouts.get(absent)

@@ -21,8 +21,7 @@ def static_files(content: TemplateContent, assets: Mapping[str, bytes]) -> dict[
     files = {image_path(image): assets[image.asset_id] for image in content.images}
     for translation in content.translations:
         if translation.strings:
-            path = f"{translation.locale}.lproj/pass.strings"
-            files[path] = write_strings(translation.strings)
+            files[strings_path(translation.locale)] = write_strings(translation.strings)
     return dict(sorted(files.items()))
 
 
@@ -33,17 +32,30 @@ def image_path(image: ImageRef) -> str:
     return f"{folder}{IMAGE_NAMES[image.role]}{density}.png"
 
 
+def strings_path(locale: str) -> str:
+    """Apple's name of a language's translated texts: `fr.lproj/pass.strings`."""
+    return f"{locale}.lproj/pass.strings"
+
+
 def write_strings(strings: Mapping[str, str]) -> bytes:
     """A strings file: UTF-16, little end first, with byte order mark, keys sorted.
 
     Keys are the texts as they come out in pass.json, so doubled braces are single here. Source:
     https://developer.apple.com/library/archive/documentation/Cocoa/Conceptual/LoadingResources/Strings/Strings.html
     """
+    return b"\xff\xfe" + _lines(strings).encode("utf-16-le")
+
+
+def strings_bytes(strings: Mapping[str, str]) -> int:
+    """How many bytes `write_strings` gives; an answer for texts, too, that it cannot write."""
+    return 2 + len(_lines(strings).encode("utf-16-le", "surrogatepass"))
+
+
+def _lines(strings: Mapping[str, str]) -> str:
     literal = {_literal(source): _literal(target) for source, target in strings.items()}
-    lines = [
+    return "".join(
         f"{_quote(source)} = {_quote(target)};\n" for source, target in sorted(literal.items())
-    ]
-    return b"\xff\xfe" + "".join(lines).encode("utf-16-le")
+    )
 
 
 def _literal(text: str) -> str:

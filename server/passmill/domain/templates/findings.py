@@ -55,7 +55,8 @@ class FindingCode(StrEnum):
     IMAGE_MISSING = "image_missing"  # an image that the style needs is missing
     IMAGE_SCALE_MISSING = "image_scale_missing"  # an image lacks a density
     IMAGE_DUPLICATE = "image_duplicate"  # two images have one role, density and language
-    IMAGE_INVALID = "image_invalid"  # an image reference has a wrong density or language
+    # An image reference has a wrong density or language, or its file is damaged.
+    IMAGE_INVALID = "image_invalid"
     IMAGE_ASSET_UNKNOWN = "image_asset_unknown"  # an image names an asset that is not uploaded
     # An image is larger or smaller than its role asks for, or of another shape.
     IMAGE_SIZE = "image_size"
@@ -64,7 +65,8 @@ class FindingCode(StrEnum):
     IMAGE_CONFLICT = "image_conflict"  # an image hides another
     # An image stands both at top level and in a language, or has different densities by language.
     IMAGE_LOCALES = "image_locales"
-    TOTAL_SIZE = "total_size"  # all images together make the pass slow to load
+    # All images together make the pass slow to load, or all files more than a pass may hold.
+    TOTAL_SIZE = "total_size"
     LOCALE_INVALID = "locale_invalid"  # a language tag is not one
     TRANSLATION_DUPLICATE = "translation_duplicate"  # two translations have one language
     # A language lacks a text that another one has.
@@ -97,6 +99,10 @@ class FindingCode(StrEnum):
     FEATURED_ACTION = "featured_action"  # a featured action is not right
     # An entry of upcoming pass information is not right.
     UPCOMING_PASS = "upcoming_pass"  # noqa: S105 - a finding, not a password
+    FILE_COUNT = "file_count"  # more images and languages than a pass may have files
+    STRINGS_SIZE = "strings_size"  # the translated texts of a language are over 4 MiB as a file
+    # What all passes of the template say alike is more than a pass may hold.
+    PASS_SIZE = "pass_size"  # noqa: S105 - a finding, not a password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,7 @@ fn header(data: &[u8]) -> Option<(PngSize, [u8; 5])> {
 mod tests {
     use super::*;
 
-    fn chunk(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn chunk(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
         let checked = [kind.as_slice(), content].concat();
         let length = u32::try_from(content.len()).unwrap();
         let crc = crc32fast::hash(&checked);
@@ -139,12 +139,12 @@ mod tests {
 
     fn header(width: u32, height: u32, tail: [u8; 5]) -> Vec<u8> {
         let content = [&width.to_be_bytes(), &height.to_be_bytes(), tail.as_slice()].concat();
-        [SIGNATURE, &chunk(b"IHDR", &content)].concat()
+        [SIGNATURE, &chunk(*b"IHDR", &content)].concat()
     }
 
     /// Whole as far as can be told without decoding.
     fn png(width: u32, height: u32, tail: [u8; 5]) -> Vec<u8> {
-        with_chunks(width, height, tail, &[chunk(b"IDAT", b"pixels"), chunk(b"IEND", b"")])
+        with_chunks(width, height, tail, &[chunk(*b"IDAT", b"pixels"), chunk(*b"IEND", b"")])
     }
 
     fn with_chunks(width: u32, height: u32, tail: [u8; 5], chunks: &[Vec<u8>]) -> Vec<u8> {
@@ -176,8 +176,8 @@ mod tests {
     fn refuses_too_many_bytes() {
         let tail = [8, 6, 0, 0, 0];
         let padded = |bytes| {
-            let padding = chunk(b"paDd", &vec![0; bytes]);
-            with_chunks(1, 1, tail, &[padding, chunk(b"IDAT", b"pixels"), chunk(b"IEND", b"")])
+            let padding = chunk(*b"paDd", &vec![0; bytes]);
+            with_chunks(1, 1, tail, &[padding, chunk(*b"IDAT", b"pixels"), chunk(*b"IEND", b"")])
         };
         let room = MAX_PNG_BYTES - padded(0).len();
         assert!(inspect(&padded(room)).is_ok());
@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn refuses_chunks_that_are_no_image() {
         let tail = [8, 6, 0, 0, 0];
-        let (data, end) = (chunk(b"IDAT", b"pixels"), chunk(b"IEND", b""));
-        let text = chunk(b"tEXt", b"Title\0Card");
+        let (data, end) = (chunk(*b"IDAT", b"pixels"), chunk(*b"IEND", b""));
+        let text = chunk(*b"tEXt", b"Title\0Card");
         let endless = [i32::MAX.unsigned_abs().to_be_bytes(), *b"IDAT"].concat();
-        let wrong = chunk(b"ID T", b"");
+        let wrong = chunk(*b"ID T", b"");
         assert!(
             inspect(&with_chunks(1, 1, tail, &[text, data.clone(), data.clone(), end.clone()]))
                 .is_ok()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
-from passmill.domain.apple.document import RevisionPins, build_document
-from passmill.domain.apple.field_nodes import TemplateNotRenderable
+from passmill.domain.apple.lint.bundle import check_files, check_pass_json
 from passmill.domain.apple.lint.fields import check_colors, check_fields
 from passmill.domain.apple.lint.images import ImageInfo, check_images
 from passmill.domain.apple.lint.places import (
@@ -20,19 +18,16 @@ from passmill.domain.apple.lint.schemes import check_hints, check_schemes
 from passmill.domain.apple.lint.semantics import check_semantics
 from passmill.domain.apple.lint.texts import check_texts, check_translations
 from passmill.domain.templates.content import TemplateContent
-from passmill.domain.templates.findings import Finding, FindingCode, Severity
+from passmill.domain.templates.findings import Finding, Severity
 
 __all__ = ["ImageInfo", "lint"]
-
-
-# Nothing that is linted depends on them.
-_ANY_PINS: Final = RevisionPins(pass_type_identifier="", team_identifier="", web_service_url=None)
 
 
 def lint(
     content: TemplateContent, images: Mapping[str, ImageInfo], *, nfc_capable: bool
 ) -> list[Finding]:
-    """All findings, errors first. A content without errors can be compiled.
+    """All findings, errors first. A content without errors can be compiled, and its files put
+    together; the larger it is the longer this takes, up to a second.
 
     `images` tells of every uploaded asset by id; `nfc_capable` whether the signing certificate has
     Apple's right to contactless passes.
@@ -50,15 +45,6 @@ def lint(
     check_schemes(report)
     check_hints(report)
     check_translations(report)
-    _check_renders(report)
+    check_files(report, images)
+    check_pass_json(report)
     return sorted(report.findings, key=lambda finding: finding.severity is not Severity.ERROR)
-
-
-def _check_renders(report: Report) -> None:
-    """The last word: what has no error so far must render."""
-    if any(finding.severity is Severity.ERROR for finding in report.findings):
-        return
-    try:
-        build_document(report.content, _ANY_PINS)
-    except TemplateNotRenderable as error:
-        report.error(FindingCode.TEXT_INVALID, error.path, error.message)

@@ -20,8 +20,6 @@ from passmill.domain.templates.findings import FindingCode
 
 MAX_IMAGE_BYTES: Final = 2 << 20
 MAX_IMAGE_PIXELS: Final = 4_000_000
-ADVISED_TOTAL_BYTES: Final = 1 << 20
-MAX_TOTAL_BYTES: Final = 20 << 20
 
 _SCALES: Final = (1, 2, 3)
 
@@ -83,7 +81,7 @@ _SHOWN_BY_SCHEME: Final = {
 
 
 def check_images(report: Report, images: Mapping[str, ImageInfo]) -> None:
-    """Which images there are, each by itself, and all together."""
+    """Which images there are, and each by itself."""
     refs = report.content.images
     _check_presence(report)
     duplicates = Counter((ref.role, ref.scale, ref.locale) for ref in refs)
@@ -104,7 +102,6 @@ def check_images(report: Report, images: Mapping[str, ImageInfo]) -> None:
         else:
             _check_size(report, path, ref, info)
     _check_locales(report)
-    _check_total(report, images)
 
 
 def _check_presence(report: Report) -> None:
@@ -114,6 +111,9 @@ def _check_presence(report: Report) -> None:
         scales[ref.role].add(ref.scale)
     if ImageRole.ICON not in scales:
         message = "every pass needs an icon of 38 by 38 points; add it at scales 1, 2 and 3"
+        report.error(FindingCode.IMAGE_MISSING, "images", message)
+    elif all(ref.locale for ref in content.images if ref.role is ImageRole.ICON):
+        message = "a pass does not open without an icon that has no language; leave it out there"
         report.error(FindingCode.IMAGE_MISSING, "images", message)
     if ImageRole.LOGO not in scales and not content.title:
         message = "has neither a logo nor a title at its top; add one"
@@ -196,15 +196,3 @@ def _check_locales(report: Report) -> None:
         if len({frozenset(found) for found in localised.values()}) > 1:
             message = f"the {name} has different scales in different languages; complete them"
             report.error(FindingCode.IMAGE_LOCALES, "images", message)
-
-
-def _check_total(report: Report, images: Mapping[str, ImageInfo]) -> None:
-    refs = report.content.images
-    total = sum(images[ref.asset_id].size_bytes for ref in refs if ref.asset_id in images)
-    message = f"all images together have {total} bytes; "
-    if total > MAX_TOTAL_BYTES:
-        message += f"{MAX_TOTAL_BYTES} are allowed: use smaller ones"
-        report.error(FindingCode.TOTAL_SIZE, "images", message)
-    elif total > ADVISED_TOTAL_BYTES:
-        message += "above a megabyte a pass is slow to load: compress them"
-        report.warn(FindingCode.TOTAL_SIZE, "images", message)
