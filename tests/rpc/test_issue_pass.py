@@ -202,7 +202,9 @@ async def test_a_pass_may_expire_by_itself(rowing_club: Club) -> None:
     wanted.expire_time.FromDatetime(datetime(2031, 5, 1, 12, 30, 15, 999_000, tzinfo=UTC))
     issued = await rowing_club.issue(wanted)
     assert issued.expire_time == Timestamp(seconds=wanted.expire_time.seconds)
-    assert basic(await rowing_club.get(issued)) == issued
+    full = await rowing_club.get(issued)
+    assert basic(full) == issued
+    assert full.effective_expire_time == issued.expire_time
     shown = pass_json(await rowing_club.bundle(issued))
     assert shown["expirationDate"] == "2031-05-01T12:30:15+00:00"
 

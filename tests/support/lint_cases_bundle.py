@@ -19,11 +19,13 @@ def in_languages(count: int, *roles: ImageRole) -> TemplateContent:
 
 
 def translated_alike(count: int, text: str = "x") -> TemplateContent:
-    """The simplest template in so many languages, its title translated."""
+    """The simplest template in so many languages, its title translated; what is beyond a mebibyte,
+    as long as a text may be, as translations of other texts."""
+    title = plain().title
+    chunks = {str(at): text[at : at + (1 << 20)] for at in range(1 << 20, len(text), 1 << 20)}
+    strings = {title: text[: 1 << 20], **chunks}
     return plain(
-        translations=tuple(
-            Translation(locale=each, strings={plain().title: text}) for each in LANGUAGES[:count]
-        )
+        translations=tuple(Translation(locale=each, strings=strings) for each in LANGUAGES[:count])
     )
 
 
@@ -52,7 +54,7 @@ BUNDLE_CASES: Final = [
         code=C.TOTAL_SIZE,
         path="images",
         content=in_languages(4, ImageRole.LOGO),
-        images={asset_id: _LARGE for asset_id in templates.assets(in_languages(4, ImageRole.LOGO))},
+        images=dict.fromkeys(templates.assets(in_languages(4, ImageRole.LOGO)), _LARGE),
     ),
     Case(
         severity=E,

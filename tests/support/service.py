@@ -96,6 +96,7 @@ def basic(wallet_pass: Pass) -> Pass:
     bare.CopyFrom(wallet_pass)
     bare.ClearField("holder")
     bare.ClearField("values")
+    bare.ClearField("effective_expire_time")
     return bare
 
 

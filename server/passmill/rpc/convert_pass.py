@@ -92,9 +92,15 @@ def pass_to_proto(issued: IssuedPass) -> wallet_pass_pb2.Pass:
 
 
 def fill_content(
-    message: wallet_pass_pb2.Pass, wallet_pass: WalletPass, values: Mapping[str, Value]
+    message: wallet_pass_pb2.Pass,
+    wallet_pass: WalletPass,
+    values: Mapping[str, Value],
+    *,
+    expires_at: datetime | None,
 ) -> None:
-    """Adds what PASS_VIEW_FULL has besides: holder and values."""
+    """Adds what PASS_VIEW_FULL has besides: holder, values, and when it expires as it shows."""
+    if expires_at is not None:
+        message.effective_expire_time.CopyFrom(timestamp(expires_at))
     message.holder.name = wallet_pass.holder.name
     message.holder.phone = wallet_pass.holder.phone
     message.holder.external_ids.update(wallet_pass.holder.external_ids)

@@ -202,7 +202,13 @@ class PassServicer:
             )
             if not is_basic:
                 loaded = await self._use_cases.load_revision.by_id(caller, wallet_pass.revision_id)
-                fill_content(message, wallet_pass, stored_values(loaded, wallet_pass))
+                values = stored_values(loaded, wallet_pass)
+                fill_content(
+                    message,
+                    wallet_pass,
+                    values,
+                    expires_at=content.expires_at(loaded, wallet_pass, values),
+                )
             messages.append(message)
         return messages
 

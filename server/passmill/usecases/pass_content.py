@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from passmill.domain.apple import PassData
 from passmill.domain.callers import Caller
@@ -89,19 +90,26 @@ class TenantContent:
         """A pass's pass.json as it must be now. `values`: the pass's own, when already parsed."""
         if values is None:
             values = stored_values(loaded, wallet_pass)
-        return loaded.compiled.render(
-            PassData(
-                serial_number=self.serial_numbers.of(wallet_pass.pass_id),
-                authentication_token=self.keyring.authentication_token(
-                    self.tenant_id, wallet_pass.pass_id, wallet_pass.token_generation
-                ),
-                reference_id=format_reference_id(wallet_pass.reference_number),
-                holder_name=wallet_pass.holder.name,
-                holder_phone=wallet_pass.holder.phone,
-                values=values,
-                voided=wallet_pass.state is PassState.VOIDED,
-                expires_at=wallet_pass.expire_time,
-            )
+        return loaded.compiled.render(self._pass_data(wallet_pass, values))
+
+    def expires_at(
+        self, loaded: LoadedRevision, wallet_pass: WalletPass, values: Mapping[str, Value]
+    ) -> datetime | None:
+        """When a pass expires, as it shows; None when it does not."""
+        return loaded.compiled.expires_at(self._pass_data(wallet_pass, values))
+
+    def _pass_data(self, wallet_pass: WalletPass, values: Mapping[str, Value]) -> PassData:
+        return PassData(
+            serial_number=self.serial_numbers.of(wallet_pass.pass_id),
+            authentication_token=self.keyring.authentication_token(
+                self.tenant_id, wallet_pass.pass_id, wallet_pass.token_generation
+            ),
+            reference_id=format_reference_id(wallet_pass.reference_number),
+            holder_name=wallet_pass.holder.name,
+            holder_phone=wallet_pass.holder.phone,
+            values=values,
+            voided=wallet_pass.state is PassState.VOIDED,
+            expires_at=wallet_pass.expire_time,
         )
 
 

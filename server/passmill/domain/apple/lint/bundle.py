@@ -22,7 +22,7 @@ MAX_STRINGS_BYTES: Final = 4 << 20
 MAX_TOTAL_BYTES: Final = 20 << 20
 MAX_PASS_JSON_BYTES: Final = 2 << 20
 ADVISED_IMAGE_BYTES: Final = 1 << 20
-# Of pass.json, for what a pass adds: its values, and the identifiers of certificate and web service.
+# Of pass.json, for what a pass adds: values, and identifiers of certificate and web service.
 ROOM_BYTES: Final = 64 << 10
 
 _ANY_PINS: Final = RevisionPins(pass_type_identifier="", team_identifier="", web_service_url=None)
