@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
 from passmill.v1.wallet_pass_pb2 import Holder, Pass
 from tests.support.bundles import verify
 from tests.support.postgres import Database
+from tests.support.refusals import refused
 from tests.support.service import (
     PASS_TYPE,
     TEAM,
@@ -211,3 +213,32 @@ async def test_the_sweeper_runs_by_itself(rowing_club: Club) -> None:
     async with asyncio.timeout(30):
         while await unsigned_count(rowing_club) != (0, 0):  # noqa: ASYNC110 - rows tell no event
             await asyncio.sleep(0.1)
+
+
+async def test_a_server_that_takes_no_writes(database: Database) -> None:
+    """While the database is read-only, as during a failover, reads are answered, changes are told to
+    come again, and the service lives on."""
+    async with open_service(database.url) as service:
+        club = await service.add_club()
+        issued = await club.issue()
+        await alter(database, "SET default_transaction_read_only = on")
+        refusal = await refused(club.passes.IssuePass(club.issue_request()))
+        assert (refusal.reason, refusal.retry_after is None) == ("UNAVAILABLE", False)
+        await service.services.database.ping()
+        assert (await club.get(issued)).pass_id == issued.pass_id
+        verify(await club.bundle(issued), authority())
+        await alter(database, "RESET default_transaction_read_only")
+        await club.issue()
+
+
+async def alter(database: Database, what: str) -> None:
+    """Changes the database's settings, and ends the connections that have the old ones."""
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute(f'ALTER DATABASE "{database.name}" {what}')
+    await owner.close()
+    application = await asyncpg.connect(database.url)
+    await application.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await application.close()

@@ -46,6 +46,8 @@ from tests.support.small_card import draft
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
@@ -280,8 +282,8 @@ async def test_a_pass_that_cannot_be_signed_is_left_to_the_sweeper(rowing_club: 
 
 async def test_lost_connections_lose_nothing(database: Database) -> None:
     """While issues go on, every connection to the database is cut again and again: callers hear
-    UNAVAILABLE or get their answer, retries with the same request id succeed, and in the end there
-    is exactly one signed pass a request."""
+    that they should retry or get their answer, retries with the same request id succeed, and in the
+    end there is exactly one signed pass a request."""
     async with open_service(database.url) as service:
         club = await service.add_club()
         requests = [club.issue_request(draft(f"name {at:03}")) for at in range(150)]
@@ -290,9 +292,9 @@ async def test_lost_connections_lose_nothing(database: Database) -> None:
         async def issue(request: pb.IssuePassRequest) -> pb.IssuePassResponse:
             while True:
                 try:
-                    return await club.passes.IssuePass(request)
+                    return await club.passes.IssuePass(request, timeout=5)
                 except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.UNAVAILABLE, error  # noqa: PT017
+                    assert error.code() in GONE, error  # noqa: PT017
 
         async def cut() -> int:
             connection = await asyncpg.connect(database.url)

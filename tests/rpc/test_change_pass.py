@@ -69,6 +69,7 @@ async def test_only_what_the_mask_names_changes(
             expected.holder.CopyFrom(wanted.holder)
         case ["expire_time"]:
             expected.expire_time.CopyFrom(wanted.expire_time)
+            expected.effective_expire_time.CopyFrom(wanted.expire_time)
         case _:
             expected.revision = 2
     expected.version, expected.etag = 2, "v2"

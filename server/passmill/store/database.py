@@ -164,7 +164,7 @@ class Database:
         authentication).
         """
         seconds = _seconds_left(caller.deadline)
-        with _translated_errors():
+        with _translated_errors(read_only=read_only):
             connection = await self._pool.acquire(timeout=seconds)
             try:
                 begin = "BEGIN READ ONLY" if read_only else "BEGIN"
@@ -275,9 +275,13 @@ def _deadline_passed() -> AppError:
 
 
 class _translated_errors:  # noqa: N801 - used as a function
-    """Gives the driver's errors our names; their texts stay inside."""
+    """Gives the driver's errors our names; their texts stay inside. `read_only`: a write inside is a
+    fault of ours, not a server that takes none just now."""
 
-    __slots__ = ()
+    __slots__ = ("_read_only",)
+
+    def __init__(self, *, read_only: bool = False) -> None:
+        self._read_only = read_only
 
     def __enter__(self) -> None:
         return None
@@ -285,6 +289,8 @@ class _translated_errors:  # noqa: N801 - used as a function
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
             raise _deadline_passed() from error
+        if self._read_only and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            return
         if isinstance(error, _CONNECTION_ERRORS):
             raise AppError(
                 reason=Reason.UNAVAILABLE,
