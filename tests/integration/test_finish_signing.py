@@ -17,6 +17,7 @@ from tests.support.service import (
     PASS_TYPE,
     TEAM,
     Club,
+    Service,
     SetClock,
     authority,
     open_service,
@@ -216,24 +217,25 @@ async def test_the_sweeper_runs_by_itself(rowing_club: Club) -> None:
 
 
 async def test_a_server_that_takes_no_writes(database: Database) -> None:
-    """While the database is read-only, as during a failover, reads are answered, changes are told to
-    come again, and the service lives on."""
+    """While the database is read-only, as during a failover, reads are answered, changes are told
+    to come again, and the service lives on."""
     async with open_service(database.url) as service:
         club = await service.add_club()
         issued = await club.issue()
-        await alter(database, "SET default_transaction_read_only = on")
+        await alter(service, database, "SET default_transaction_read_only = on")
         refusal = await refused(club.passes.IssuePass(club.issue_request()))
         assert (refusal.reason, refusal.retry_after is None) == ("UNAVAILABLE", False)
-        await service.services.database.ping()
         assert (await club.get(issued)).pass_id == issued.pass_id
         verify(await club.bundle(issued), authority())
-        await alter(database, "RESET default_transaction_read_only")
+        await alter(service, database, "RESET default_transaction_read_only")
         await club.issue()
 
 
-async def alter(database: Database, what: str) -> None:
+async def alter(service: Service, database: Database, what: str) -> None:
     """Changes the database's settings, and ends the connections that have the old ones."""
-    owner = await asyncpg.connect(database.owner_url)
+    owner = await asyncpg.connect(
+        database.owner_url, server_settings={"default_transaction_read_only": "off"}
+    )
     await owner.execute(f'ALTER DATABASE "{database.name}" {what}')
     await owner.close()
     application = await asyncpg.connect(database.url)
@@ -242,3 +244,7 @@ async def alter(database: Database, what: str) -> None:
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await application.close()
+    # Each of the service's connections has noticed when all of them answer again at once.
+    pings = [service.services.database.ping] * service.settings.database.max_connections
+    while any(await asyncio.gather(*(ping() for ping in pings), return_exceptions=True)):
+        pass

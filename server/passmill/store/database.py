@@ -275,8 +275,8 @@ def _deadline_passed() -> AppError:
 
 
 class _translated_errors:  # noqa: N801 - used as a function
-    """Gives the driver's errors our names; their texts stay inside. `read_only`: a write inside is a
-    fault of ours, not a server that takes none just now."""
+    """Gives the driver's errors our names; their texts stay inside. `read_only`: a write inside is
+    a fault of ours, not a server that takes none just now."""
 
     __slots__ = ("_read_only",)
 
