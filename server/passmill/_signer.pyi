@@ -24,6 +24,7 @@ __all__ = [
     "inspect_png",
     "pack_passes",
     "read_bundle",
+    "repaired_signatures",
     "seal",
     "sign_batch",
     "source_digest",
@@ -208,14 +209,22 @@ def sign_batch(
     signing_times: Sequence[int],
     *,
     threads: int | None = None,
+    portable: bool = False,
 ) -> list[tuple[bytes, bytes]]:
     """Sign passes of one revision; per pass (SHA-1 of `pass.json`, signature), in order.
 
     The signature has 256 bytes for RSA-2048, up to 72 for P-256. At most `threads` threads work, by
-    default one per core; fewer when the batch is small. All sizes and times are checked before the
-    first signature. Raises `InvalidBundle` and `IdentityExpired` (signing time outside the
-    certificate's validity) with `item` set, `SigningFailed`; `ValueError` if the lists differ in
-    length or `threads` is below 1.
+    default one per core; fewer when the batch is small. RSA-2048 is signed eight at a time where
+    the processor can; not if `portable`, which gives the same bytes and is for tests and
+    measurements. All sizes and times are checked before the first signature. Raises `InvalidBundle`
+    and `IdentityExpired` (signing time outside the certificate's validity) with `item` set,
+    `SigningFailed`; `ValueError` if the lists differ in length or `threads` is below 1.
+    """
+
+def repaired_signatures() -> int:
+    """How many signatures this process computed wrongly, withheld, and made again another way.
+
+    Any is a reason for alarm: the machine computes wrongly.
     """
 
 def assemble(

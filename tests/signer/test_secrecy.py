@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from passmill._signer import SignerError, SigningIdentity
 from passmill.dev.authority import IssuedCertificate
+from tests.signer.images import png
 from tests.signer.signers import SIGNING_TIME, Signer
 from tests.support.tools import run
 
@@ -19,13 +20,17 @@ PASSWORD = "canary-password-4711"
 
 
 def secret_numbers(issued: IssuedCertificate) -> list[bytes]:
-    """The private numbers as they can lie in memory: as in DER, and as little-endian words."""
+    """The private numbers as they can lie in memory: as in DER, as little-endian words, and as the
+    limbs of 52 bits, in 64 each, that sign eight at a time.
+    """
     assert isinstance(issued.private_key, RSAPrivateKey)
     numbers = issued.private_key.private_numbers()
     found = []
     for number in (numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1):
         size = (number.bit_length() + 7) // 8
         found += [number.to_bytes(size, "big"), number.to_bytes(size, "little")]
+        limbs = [(number >> place) % 2**52 for place in range(0, number.bit_length(), 52)]
+        found.append(b"".join(limb.to_bytes(8, "little") for limb in limbs))
     return [number[8:56] for number in found]  # a stretch from the middle is enough to know it
 
 
@@ -78,11 +83,11 @@ def test_exceptions_show_no_secret(rsa: Signer) -> None:
         assert keys[0].splitlines()[3].decode() not in text
 
 
-# Loads the identity in each way, says so, waits, drops it, says so, waits.
+# Loads the identity in each way, signs a batch, says so, waits, drops it, says so, waits.
 CHILD = """
 import gc, sys
 from pathlib import Path
-from passmill._signer import SigningCertificate, SigningIdentity
+from passmill._signer import PreparedRevision, SigningCertificate, SigningIdentity, sign_batch
 folder, now = Path(sys.argv[1]), int(sys.argv[2])
 wwdr = (folder / "wwdr.pem").read_bytes()
 held = []
@@ -95,6 +100,8 @@ held.append(SigningIdentity.from_pem(
 wrapped = held[0].wrap(wrapping_key=bytes(32))
 held.append(SigningIdentity.unwrap(
     wrapped, wrapping_key=bytes(32), certificate=held[0].certificate, now=now))
+revision = PreparedRevision({"icon.png": (folder / "icon.png").read_bytes()})
+sign_batch(revision, [b"{}"] * 20, held[0], [now] * 20)
 print("loaded", flush=True)
 sys.stdin.readline()
 held.clear()
@@ -123,9 +130,10 @@ def count_in_memory(process_id: int, needles: list[bytes]) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into memory by /proc")
 def test_no_key_stays_in_memory(rsa: Signer, tmp_path: Path) -> None:
     """Once an identity is dropped, none of its private numbers is found in the process, however it
-    was loaded.
+    was loaded and although it has signed.
     """
     issued = rsa.issued
+    (tmp_path / "icon.png").write_bytes(png(1, 1))
     (tmp_path / "modern.p12").write_bytes(issued.pkcs12("secret"))
     (tmp_path / "leaf.pem").write_bytes(issued.certificate_pem)
     (tmp_path / "wwdr.pem").write_bytes(issued.wwdr_pem)

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 
-use pkpass::{Bundle, Unsigned};
+use pkpass::{Backend, Bundle, Unsigned, Workers};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
@@ -53,11 +54,17 @@ impl PreparedRevision {
     }
 }
 
+/// Signatures that this process computed wrongly and made again: a property of the machine, so of
+/// no handle.
+static REPAIRED: AtomicU64 = AtomicU64::new(0);
+
 /// Digest and signature of one pass.
 type Signed<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 #[pyfunction]
-#[pyo3(signature = (revision, pass_jsons, identity, signing_times, *, threads = None))]
+#[pyo3(signature = (
+    revision, pass_jsons, identity, signing_times, *, threads = None, portable = false
+))]
 pub(crate) fn sign_batch<'py>(
     python: Python<'py>,
     revision: &PreparedRevision,
@@ -65,6 +72,7 @@ pub(crate) fn sign_batch<'py>(
     identity: &SigningIdentity,
     signing_times: Vec<i64>,
     threads: Option<usize>,
+    portable: bool,
 ) -> PyResult<Vec<Signed<'py>>> {
     if pass_jsons.len() != signing_times.len() {
         return Err(PyValueError::new_err(format!(
@@ -78,13 +86,15 @@ pub(crate) fn sign_batch<'py>(
             .ok_or_else(|| PyValueError::new_err("threads must be at least 1"))?,
         None => available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
+    let backend = if portable { Backend::Portable } else { Backend::Auto };
+    let workers = Workers { threads, backend, repaired: &REPAIRED };
     let signed = detached(python, || {
         let passes: Vec<Unsigned<'_>> = pass_jsons
             .iter()
             .zip(&signing_times)
             .map(|(pass_json, &signing_time)| Unsigned { pass_json, signing_time })
             .collect();
-        pkpass::sign_batch(&revision.inner, &passes, &identity.inner, threads)
+        pkpass::sign_batch(&revision.inner, &passes, &identity.inner, workers)
     })?;
     Ok(signed
         .into_iter()
@@ -92,6 +102,11 @@ pub(crate) fn sign_batch<'py>(
             (PyBytes::new(python, &signed.digest), PyBytes::new(python, &signed.signature))
         })
         .collect())
+}
+
+#[pyfunction]
+pub(crate) fn repaired_signatures() -> u64 {
+    REPAIRED.load(Ordering::Relaxed)
 }
 
 #[pyfunction]

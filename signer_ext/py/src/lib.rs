@@ -26,8 +26,8 @@ mod _signer {
 
     #[pymodule_export]
     use bundle::{
-        BundleReport, PreparedRevision, assemble, inspect_png, pack_passes, read_bundle, seal,
-        sign_batch,
+        BundleReport, PreparedRevision, assemble, inspect_png, pack_passes, read_bundle,
+        repaired_signatures, seal, sign_batch,
     };
     #[pymodule_export]
     use errors::{

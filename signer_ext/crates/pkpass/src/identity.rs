@@ -1,33 +1,22 @@
 //! Signing identities: a pass certificate, the intermediate that issued it, and the private key,
-//! proven to belong together before the first signature. The key stays in aws-lc's memory, which
-//! wipes it when it is freed.
+//! proven to belong together before the first signature. The key stays in the memory of aws-lc and
+//! of `rsa_mb`, which wipe it when it is freed.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256,
-};
-use der::Decode;
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as Pkcs12Error;
-use pkcs8::EncryptedPrivateKeyInfoRef;
-use pkcs8::pkcs5::pbes2;
-use zeroize::Zeroizing;
+use rsa_mb::{Backend, SignError};
 
 use crate::certificate::SigningCertificate;
 use crate::cms::SignedAttributes;
 use crate::error::{Error, Reason, Result};
+use crate::manifest::sha256;
 use crate::pem;
+use crate::private_key::{PrivateKey, could_not_sign, unreadable_key};
 use crate::x509::ParsedCertificate;
-
-/// Most PBKDF2 iterations tried for an encrypted key; more would be a way to stop the process.
-const MAX_ITERATIONS: u32 = 2_000_000;
-/// Most memory scrypt may take for an encrypted key, in bytes.
-const MAX_SCRYPT_BYTES: u64 = 1 << 28;
 
 /// A certificate with its private key. There is no way to get the key out but
 /// [wrapped](Self::wrap).
@@ -157,12 +146,46 @@ impl SigningIdentity {
         if self.certificate.verifies(attributes, &signature) {
             return Ok(signature);
         }
-        Err(Error::new(
-            Reason::SignatureCheck,
-            "a fresh signature did not verify with its own public key and was withheld: retry; if \
-             it comes back, take this machine out of service",
-        ))
+        Err(withheld())
     }
+
+    /// The same for several passes, in their order; an error says which one where it can.
+    ///
+    /// RSA-2048 goes through `rsa_mb`, which checks each signature itself; a wrong one that it made
+    /// again is added to `repaired`. All other keys, and a lone pass, go straight to aws-lc.
+    pub(crate) fn sign_many(
+        &self,
+        attributes: &[SignedAttributes],
+        backend: Backend,
+        repaired: &AtomicU64,
+    ) -> Result<Vec<Vec<u8>>> {
+        let (Some(key), [_, _, ..]) = (self.key.batch(), attributes) else {
+            let one = |(item, attributes)| {
+                self.sign(attributes).map_err(|error: Error| error.of_item(item))
+            };
+            return attributes.iter().enumerate().map(one).collect();
+        };
+        let digests: Vec<_> =
+            attributes.iter().map(|one| sha256(one.as_der())).collect::<Result<_>>()?;
+        let mut signatures = Vec::new();
+        let stats =
+            key.sign_many_with(backend, &digests, &mut signatures).map_err(
+                |error| match error {
+                    SignError::Check => withheld(),
+                    _ => could_not_sign(),
+                },
+            )?;
+        repaired.fetch_add(u64::try_from(stats.repaired).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(signatures.iter().map(|signature| signature.to_vec()).collect())
+    }
+}
+
+fn withheld() -> Error {
+    Error::new(
+        Reason::SignatureCheck,
+        "a fresh signature did not verify with its own public key and was withheld: retry; if it \
+         comes back, take this machine out of service",
+    )
 }
 
 fn read_intermediates<D: AsRef<[u8]>>(intermediates: &[D]) -> Result<Vec<Vec<u8>>> {
@@ -171,149 +194,6 @@ fn read_intermediates<D: AsRef<[u8]>>(intermediates: &[D]) -> Result<Vec<Vec<u8>
         found.extend(pem::certificates(intermediate.as_ref(), Reason::UnreadableIntermediate)?);
     }
     Ok(found)
-}
-
-/// A private key in aws-lc's memory.
-pub(crate) enum PrivateKey {
-    Rsa(Box<rsa::KeyPair>),
-    EcdsaP256(Box<EcdsaKeyPair>),
-}
-
-impl PrivateKey {
-    /// Reads PEM or DER, decrypting PKCS#8 if need be.
-    fn read(data: &[u8], password: Option<&str>) -> Result<Self> {
-        if !pem::is_pem(data) {
-            return match Self::from_der(data) {
-                Err(_) if EncryptedPrivateKeyInfoRef::from_der(data).is_ok() => {
-                    decrypt(data, password)
-                }
-                read => read,
-            };
-        }
-        let blocks = pem::blocks(data, Reason::UnreadablePrivateKey)?;
-        let block =
-            blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY")).ok_or_else(|| {
-                Error::new(
-                    Reason::NoPrivateKey,
-                    "there is no PRIVATE KEY block in the PEM: give the key the signing request \
-                     was made with",
-                )
-            })?;
-        match block.label.as_str() {
-            "ENCRYPTED PRIVATE KEY" => decrypt(&block.der, password),
-            _ => Self::from_der(&block.der),
-        }
-    }
-
-    /// Reads an unencrypted key: PKCS#8, PKCS#1 or SEC1.
-    pub(crate) fn from_der(der: &[u8]) -> Result<Self> {
-        if der.len() > pem::MAX_INPUT_BYTES {
-            return Err(unreadable_key());
-        }
-        if let Ok(key) = rsa::KeyPair::from_pkcs8(der).or_else(|_| rsa::KeyPair::from_der(der)) {
-            return Ok(Self::Rsa(Box::new(key)));
-        }
-        if let Ok(key) = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, der) {
-            return Ok(Self::EcdsaP256(Box::new(key)));
-        }
-        if pkcs8::PrivateKeyInfoRef::from_der(der).is_ok() {
-            return Err(Error::new(
-                Reason::UnsupportedKey,
-                "the private key is neither RSA of at least 2048 bits nor P-256: make a new \
-                 signing request",
-            ));
-        }
-        Err(unreadable_key())
-    }
-
-    /// The public key as a certificate's bit string has it.
-    fn public_bits(&self) -> &[u8] {
-        match self {
-            Self::Rsa(key) => key.public_key().as_ref(),
-            Self::EcdsaP256(key) => key.public_key().as_ref(),
-        }
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
-        let failed =
-            |_| Error::new(Reason::Cryptography, "the crypto library could not sign: retry");
-        let random = SystemRandom::new();
-        match self {
-            Self::Rsa(key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(failed)?;
-                Ok(signature)
-            }
-            Self::EcdsaP256(key) => {
-                Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec())
-            }
-        }
-    }
-
-    /// The key as DER, for wrapping only: PKCS#8 of an RSA key, SEC1 of a P-256 key.
-    pub(crate) fn to_der(&self) -> Result<Zeroizing<Vec<u8>>> {
-        let failed =
-            |_| Error::new(Reason::Cryptography, "the crypto library could not encode the key");
-        // The library's own buffers wipe themselves too.
-        Ok(match self {
-            Self::Rsa(key) => {
-                let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().map_err(failed)?;
-                Zeroizing::new(der.as_ref().to_vec())
-            }
-            Self::EcdsaP256(key) => {
-                let der: aws_lc_rs::encoding::EcPrivateKeyRfc5915Der<'_> =
-                    key.private_key().as_der().map_err(failed)?;
-                Zeroizing::new(der.as_ref().to_vec())
-            }
-        })
-    }
-}
-
-fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKey> {
-    let encrypted = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|_| unreadable_key())?;
-    let unsupported = || {
-        Error::new(
-            Reason::UnsupportedEncryption,
-            "the private key's encryption is not supported; convert it with: openssl pkcs8 -topk8 \
-             -v2 aes-256-cbc -in old.pem -out key.pem",
-        )
-    };
-    let parameters = encrypted.encryption_algorithm.pbes2().ok_or_else(unsupported)?;
-    let is_bearable = match &parameters.kdf {
-        pbes2::Kdf::Pbkdf2(kdf) => kdf.iteration_count <= MAX_ITERATIONS,
-        pbes2::Kdf::Scrypt(kdf) => 128_u64
-            .checked_mul(kdf.cost_parameter)
-            .and_then(|bytes| bytes.checked_mul(u64::from(kdf.block_size)))
-            .and_then(|bytes| bytes.checked_mul(u64::from(kdf.parallelization)))
-            .is_some_and(|bytes| bytes <= MAX_SCRYPT_BYTES),
-        _ => false,
-    };
-    if !is_bearable {
-        return Err(unsupported());
-    }
-    let password = password.ok_or_else(|| {
-        Error::new(Reason::PasswordRequired, "the private key is encrypted: give its password")
-    })?;
-    let wrong = || {
-        Error::new(
-            Reason::WrongPassword,
-            "the password does not open the private key: give the one it was encrypted with",
-        )
-    };
-    let document = encrypted.decrypt(password).map_err(|_| wrong())?;
-    // One wrong password in 256 leaves plausible padding; what comes out is then no key.
-    PrivateKey::from_der(document.as_bytes()).map_err(|error| match error.reason {
-        Reason::UnreadablePrivateKey => wrong(),
-        _ => error,
-    })
-}
-
-fn unreadable_key() -> Error {
-    Error::new(
-        Reason::UnreadablePrivateKey,
-        "the private key cannot be read: give PKCS#8, PKCS#1 or SEC1 as PEM or DER, complete and \
-         unchanged",
-    )
 }
 
 fn unreadable_pkcs12() -> Error {

@@ -2,8 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+
+use rsa_mb::Backend;
 
 use crate::certificate::SigningCertificate;
 use crate::cms::SignedAttributes;
@@ -13,7 +15,7 @@ use crate::manifest::{Sha1, sha1, sha256};
 use crate::revision::{Bundle, PreparedRevision, check_pass_json};
 
 /// Passes a thread takes at a time: long enough to make taking them free, short enough to finish
-/// together.
+/// together; a multiple of the eight that `rsa_mb` signs at once.
 const CHUNK: usize = 16;
 /// What the operating system shows for the threads of a batch.
 const THREAD_NAME: &str = "signer";
@@ -37,14 +39,26 @@ pub struct Unsigned<'a> {
     pub signing_time: i64,
 }
 
-/// Signs passes of one revision on at most so many threads; results in the order of the passes.
+/// Who signs a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Workers<'a> {
+    /// At most so many threads.
+    pub threads: NonZeroUsize,
+    /// How RSA-2048 is signed, except for a pass alone in its chunk; [`Backend::Auto`] but in tests.
+    pub backend: Backend,
+    /// Goes up by one for each signature that was computed wrongly, withheld, and made again by
+    /// aws-lc. Any is a reason for alarm.
+    pub repaired: &'a AtomicU64,
+}
+
+/// Signs passes of one revision; results in the order of the passes.
 ///
 /// Nothing is signed if any pass cannot be: that is checked first, and the error says which one.
 pub fn sign_batch(
     revision: &PreparedRevision,
     passes: &[Unsigned<'_>],
     identity: &SigningIdentity,
-    threads: NonZeroUsize,
+    workers: Workers<'_>,
 ) -> Result<Vec<Signed>> {
     for (item, pass) in passes.iter().enumerate() {
         check_pass_json(pass.pass_json)
@@ -58,24 +72,24 @@ pub fn sign_batch(
         while !is_stopped.load(Ordering::Relaxed) {
             let start = next.fetch_add(CHUNK, Ordering::Relaxed);
             let Some(chunk) = passes.get(start..).filter(|rest| !rest.is_empty()) else { break };
-            for (offset, pass) in chunk.iter().take(CHUNK).enumerate() {
-                match sign(revision, *pass, identity) {
-                    Ok(signed) => done.push((start + offset, signed)),
-                    Err(error) => {
-                        is_stopped.store(true, Ordering::Relaxed);
-                        return Err(error.of_item(start + offset));
-                    }
+            let chunk = chunk.get(..CHUNK).unwrap_or(chunk);
+            match sign_chunk(revision, chunk, identity, workers) {
+                Ok(signed) => done.extend((start..).zip(signed)),
+                Err(mut error) => {
+                    is_stopped.store(true, Ordering::Relaxed);
+                    error.item = error.item.map(|offset| start + offset);
+                    return Err(error);
                 }
             }
         }
         Ok(done)
     };
-    let workers = threads.get().min(passes.len().div_ceil(CHUNK));
+    let count = workers.threads.get().min(passes.len().div_ceil(CHUNK));
     let mut signed = thread::scope(|scope| {
         // This thread works too; a panic elsewhere goes on here, to the guard at the border.
         // If the system has no thread to give, there are fewer.
         let spawn = |_| thread::Builder::new().name(THREAD_NAME.into()).spawn_scoped(scope, work);
-        let others: Vec<_> = (1..workers).map_while(|number| spawn(number).ok()).collect();
+        let others: Vec<_> = (1..count).map_while(|number| spawn(number).ok()).collect();
         let mut signed = work()?;
         for other in others {
             signed.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
@@ -86,14 +100,23 @@ pub fn sign_batch(
     Ok(signed.into_iter().map(|(_, signed)| signed).collect())
 }
 
-fn sign(
+fn sign_chunk(
     revision: &PreparedRevision,
-    pass: Unsigned<'_>,
+    passes: &[Unsigned<'_>],
     identity: &SigningIdentity,
-) -> Result<Signed> {
-    let digest = sha1(pass.pass_json)?;
-    let attributes = attributes(&revision.manifest(digest), pass.signing_time)?;
-    Ok(Signed { digest, signature: identity.sign(&attributes)? })
+    Workers { backend, repaired, .. }: Workers<'_>,
+) -> Result<Vec<Signed>> {
+    let mut digests = Vec::with_capacity(passes.len());
+    let mut to_sign = Vec::with_capacity(passes.len());
+    for (item, pass) in passes.iter().enumerate() {
+        let of_item = |error: Error| error.of_item(item);
+        let digest = sha1(pass.pass_json).map_err(of_item)?;
+        digests.push(digest);
+        to_sign.push(attributes(&revision.manifest(digest), pass.signing_time).map_err(of_item)?);
+    }
+    let signatures = identity.sign_many(&to_sign, backend, repaired)?;
+    let signed = |(digest, signature)| Signed { digest, signature };
+    Ok(digests.into_iter().zip(signatures).map(signed).collect())
 }
 
 /// The `.pkpass` of a stored recipe: needs no private key, and equal input gives equal bytes.
@@ -147,105 +170,4 @@ fn attributes(manifest: &[u8], signing_time: i64) -> Result<SignedAttributes> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{Authority, Issue, NOW, pass_json, revision};
-
-    fn threads(count: usize) -> NonZeroUsize {
-        NonZeroUsize::new(count).unwrap()
-    }
-
-    /// Results come in the order of the passes, whatever the number of threads, and each assembles.
-    #[test]
-    fn signs_in_order() {
-        let identity = Authority::new().identity(&Issue::default());
-        let revision = revision();
-        let contents: Vec<_> = (0..3 * CHUNK + 5).map(pass_json).collect();
-        let passes: Vec<_> = contents
-            .iter()
-            .zip(NOW..)
-            .map(|(pass_json, signing_time)| Unsigned { pass_json, signing_time })
-            .collect();
-        for count in [1, 2, 7] {
-            let signed = sign_batch(&revision, &passes, &identity, threads(count)).unwrap();
-            assert_eq!(signed.len(), passes.len());
-            for (pass, signed) in passes.iter().zip(signed) {
-                assert_eq!(signed.digest, sha1(pass.pass_json).unwrap());
-                let certificate = identity.certificate();
-                assert!(
-                    assemble(&revision, *pass, certificate, &signed.digest, &signed.signature)
-                        .is_ok()
-                );
-            }
-        }
-        assert_eq!(sign_batch(&revision, &[], &identity, threads(2)).unwrap(), []);
-    }
-
-    /// A batch with one bad pass is refused as a whole, and the error says which one.
-    #[test]
-    fn names_the_bad_pass() {
-        let identity = Authority::new().identity(&Issue::default());
-        let (revision, content) = (revision(), pass_json(1));
-        let good = Unsigned { pass_json: &content, signing_time: NOW };
-        let huge = vec![b' '; crate::revision::MAX_PASS_JSON_BYTES + 1];
-        let cases = [
-            (Unsigned { pass_json: b"", ..good }, Reason::PassJsonSize),
-            (Unsigned { pass_json: &huge, ..good }, Reason::PassJsonSize),
-            (
-                Unsigned { signing_time: identity.certificate().not_after() + 1, ..good },
-                Reason::Expired,
-            ),
-            (
-                Unsigned { signing_time: identity.certificate().not_before() - 1, ..good },
-                Reason::NotYetValid,
-            ),
-            (Unsigned { signing_time: -1, ..good }, Reason::NotYetValid),
-        ];
-        for (bad, reason) in cases {
-            let error =
-                sign_batch(&revision, &[good, good, bad, good], &identity, threads(2)).unwrap_err();
-            assert_eq!((error.reason, error.item), (reason, Some(2)));
-            assert_eq!(seal(&revision, bad, &identity).unwrap_err().reason, reason);
-        }
-        assert!(seal(&revision, Unsigned { pass_json: &huge[1..], ..good }, &identity).is_ok());
-    }
-
-    /// Only exactly what was signed is assembled.
-    #[test]
-    fn assembles_only_what_was_signed() {
-        let authority = Authority::new();
-        let (identity, other) =
-            (authority.identity(&Issue::default()), authority.identity(&Issue::default()));
-        let (revision, content, another) = (revision(), pass_json(1), pass_json(2));
-        let pass = Unsigned { pass_json: &content, signing_time: NOW };
-        let signed = sign_batch(&revision, &[pass], &identity, threads(1)).unwrap().remove(0);
-        let reason = |pass, certificate: &SigningCertificate, digest: &[u8], signature: &[u8]| {
-            assemble(&revision, pass, certificate, digest, signature)
-                .map(|bundle| bundle.to_vec())
-                .map_err(|error| error.reason)
-        };
-        let own = identity.certificate();
-        let first = reason(pass, own, &signed.digest, &signed.signature).unwrap();
-        assert_eq!(reason(pass, own, &signed.digest, &signed.signature).unwrap(), first);
-        let changed = Unsigned { pass_json: &another, ..pass };
-        assert_eq!(
-            reason(changed, own, &signed.digest, &signed.signature),
-            Err(Reason::PassJsonDigest)
-        );
-        assert_eq!(
-            reason(changed, own, &sha1(&another).unwrap(), &signed.signature),
-            Err(Reason::Signature)
-        );
-        assert_eq!(
-            reason(pass, own, &signed.digest[1..], &signed.signature),
-            Err(Reason::PassJsonDigest)
-        );
-        let later = Unsigned { signing_time: NOW + 1, ..pass };
-        assert_eq!(reason(later, own, &signed.digest, &signed.signature), Err(Reason::Signature));
-        assert_eq!(
-            reason(pass, other.certificate(), &signed.digest, &signed.signature),
-            Err(Reason::Signature)
-        );
-        assert_eq!(reason(pass, own, &signed.digest, b""), Err(Reason::Signature));
-    }
-}
+mod tests;

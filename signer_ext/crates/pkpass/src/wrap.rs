@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::certificate::SigningCertificate;
 use crate::error::{Error, Reason, Result};
-use crate::identity::{PrivateKey, SigningIdentity};
+use crate::identity::SigningIdentity;
+use crate::private_key::PrivateKey;
 
 /// Bytes of a wrapping key.
 pub const WRAPPING_KEY_BYTES: usize = 32;

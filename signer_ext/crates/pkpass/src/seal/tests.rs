@@ -1,0 +1,195 @@
+//! Batches and stored recipes, against single signatures of aws-lc.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rsa::KeySize;
+
+use super::*;
+use crate::testing::{Authority, Issue, KeyType, NOW, pass_json, revision};
+
+fn threads(count: usize) -> Workers<'static> {
+    static REPAIRED: AtomicU64 = AtomicU64::new(0);
+    let threads = NonZeroUsize::new(count).unwrap();
+    Workers { threads, backend: Backend::Auto, repaired: &REPAIRED }
+}
+
+fn rsa_identity(size: KeySize) -> SigningIdentity {
+    Authority::new().identity(&Issue { key_type: KeyType::Rsa(size), ..Issue::default() })
+}
+
+/// `count` passes' contents.
+fn contents(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(pass_json).collect()
+}
+
+/// The passes, each a second after the one before.
+fn unsigned(contents: &[Vec<u8>]) -> Vec<Unsigned<'_>> {
+    let pass = |(content, signing_time)| {
+        let content: &Vec<u8> = content;
+        Unsigned { pass_json: content, signing_time }
+    };
+    contents.iter().zip(NOW..).map(pass).collect()
+}
+
+/// What aws-lc signs, one pass at a time.
+fn singles(identity: &SigningIdentity, passes: &[Unsigned<'_>]) -> Vec<Signed> {
+    let revision = revision();
+    let sign = |pass: &Unsigned<'_>| {
+        let digest = sha1(pass.pass_json).unwrap();
+        let attributes = attributes(&revision.manifest(digest), pass.signing_time).unwrap();
+        Signed { digest, signature: identity.sign(&attributes).unwrap() }
+    };
+    passes.iter().map(sign).collect()
+}
+
+/// A batch of any size, by any backend and number of threads, is as many single signatures of
+/// aws-lc, bit for bit.
+#[test]
+fn a_batch_is_its_single_signatures() {
+    let revision = revision();
+    let backends = [Backend::Auto, Backend::Portable, Backend::Ifma];
+    let usable = if rsa_mb::is_available() { 3 } else { 2 };
+    for size in [KeySize::Rsa2048, KeySize::Rsa3072] {
+        let identity = rsa_identity(size);
+        let contents = contents(2 * CHUNK + 3);
+        let passes = unsigned(&contents);
+        let expected = singles(&identity, &passes);
+        let largest = if size == KeySize::Rsa2048 { 20 } else { 3 };
+        for count in (0..=largest).chain([passes.len()]) {
+            for (backend, number) in backends[..usable].iter().flat_map(|b| [(*b, 1), (*b, 3)]) {
+                let workers = Workers { backend, ..threads(number) };
+                let signed = sign_batch(&revision, &passes[..count], &identity, workers);
+                assert_eq!(signed.unwrap(), expected[..count], "{count} by {backend:?}");
+            }
+        }
+    }
+    assert_eq!(threads(1).repaired.load(Ordering::Relaxed), 0);
+}
+
+/// A batch of an identity opened from its wrapped key is signed alike.
+#[test]
+fn an_unwrapped_key_signs_alike() {
+    let identity = rsa_identity(KeySize::Rsa2048);
+    let wrapped = identity.wrap(&[7; 32]).unwrap();
+    let certificate = Arc::clone(identity.certificate());
+    let again = SigningIdentity::unwrap_key(&wrapped, &[7; 32], certificate, NOW).unwrap();
+    let (revision, contents) = (revision(), contents(CHUNK));
+    let passes = unsigned(&contents);
+    let signed = sign_batch(&revision, &passes, &again, threads(1)).unwrap();
+    assert_eq!(signed, singles(&identity, &passes));
+}
+
+/// A signature computed wrongly does not leave: another takes its place, and it is counted.
+#[test]
+#[cfg(all(feature = "fault-injection", target_arch = "x86_64"))]
+fn what_is_computed_wrongly_is_repaired_and_counted() {
+    if !rsa_mb::is_available() {
+        return;
+    }
+    let identity = rsa_identity(KeySize::Rsa2048);
+    let (revision, contents) = (revision(), contents(CHUNK));
+    let passes = unsigned(&contents);
+    let expected = singles(&identity, &passes);
+    let repaired = AtomicU64::new(0);
+    let workers = Workers { repaired: &repaired, ..threads(1) };
+    rsa_mb::arm(None);
+    sign_batch(&revision, &passes, &identity, workers).unwrap();
+    let places = rsa_mb::arm(None);
+    assert_eq!(repaired.load(Ordering::Relaxed), 0);
+    for number in 0..40 {
+        let fault = rsa_mb::Fault { after: places * number / 40, word: 3 * number, bit: 17 };
+        rsa_mb::arm(Some(fault));
+        assert_eq!(sign_batch(&revision, &passes, &identity, workers).unwrap(), expected);
+    }
+    rsa_mb::arm(None);
+    assert!(repaired.load(Ordering::Relaxed) > 0);
+}
+
+/// Results come in the order of the passes, whatever the number of threads, and each assembles.
+#[test]
+fn signs_in_order() {
+    let identity = Authority::new().identity(&Issue::default());
+    let revision = revision();
+    let contents = contents(3 * CHUNK + 5);
+    let passes = unsigned(&contents);
+    for count in [1, 2, 7] {
+        let signed = sign_batch(&revision, &passes, &identity, threads(count)).unwrap();
+        assert_eq!(signed.len(), passes.len());
+        for (pass, signed) in passes.iter().zip(signed) {
+            assert_eq!(signed.digest, sha1(pass.pass_json).unwrap());
+            let certificate = identity.certificate();
+            assert!(
+                assemble(&revision, *pass, certificate, &signed.digest, &signed.signature).is_ok()
+            );
+        }
+    }
+    assert_eq!(sign_batch(&revision, &[], &identity, threads(2)).unwrap(), []);
+}
+
+/// A batch with one bad pass is refused as a whole, and the error says which one.
+#[test]
+fn names_the_bad_pass() {
+    let identity = Authority::new().identity(&Issue::default());
+    let (revision, content) = (revision(), pass_json(1));
+    let good = Unsigned { pass_json: &content, signing_time: NOW };
+    let huge = vec![b' '; crate::revision::MAX_PASS_JSON_BYTES + 1];
+    let cases = [
+        (Unsigned { pass_json: b"", ..good }, Reason::PassJsonSize),
+        (Unsigned { pass_json: &huge, ..good }, Reason::PassJsonSize),
+        (
+            Unsigned { signing_time: identity.certificate().not_after() + 1, ..good },
+            Reason::Expired,
+        ),
+        (
+            Unsigned { signing_time: identity.certificate().not_before() - 1, ..good },
+            Reason::NotYetValid,
+        ),
+        (Unsigned { signing_time: -1, ..good }, Reason::NotYetValid),
+    ];
+    for (bad, reason) in cases {
+        let error =
+            sign_batch(&revision, &[good, good, bad, good], &identity, threads(2)).unwrap_err();
+        assert_eq!((error.reason, error.item), (reason, Some(2)));
+        assert_eq!(seal(&revision, bad, &identity).unwrap_err().reason, reason);
+    }
+    assert!(seal(&revision, Unsigned { pass_json: &huge[1..], ..good }, &identity).is_ok());
+}
+
+/// Only exactly what was signed is assembled.
+#[test]
+fn assembles_only_what_was_signed() {
+    let authority = Authority::new();
+    let (identity, other) =
+        (authority.identity(&Issue::default()), authority.identity(&Issue::default()));
+    let (revision, content, another) = (revision(), pass_json(1), pass_json(2));
+    let pass = Unsigned { pass_json: &content, signing_time: NOW };
+    let signed = sign_batch(&revision, &[pass], &identity, threads(1)).unwrap().remove(0);
+    let reason = |pass, certificate: &SigningCertificate, digest: &[u8], signature: &[u8]| {
+        assemble(&revision, pass, certificate, digest, signature)
+            .map(|bundle| bundle.to_vec())
+            .map_err(|error| error.reason)
+    };
+    let own = identity.certificate();
+    let first = reason(pass, own, &signed.digest, &signed.signature).unwrap();
+    assert_eq!(reason(pass, own, &signed.digest, &signed.signature).unwrap(), first);
+    let changed = Unsigned { pass_json: &another, ..pass };
+    assert_eq!(
+        reason(changed, own, &signed.digest, &signed.signature),
+        Err(Reason::PassJsonDigest)
+    );
+    assert_eq!(
+        reason(changed, own, &sha1(&another).unwrap(), &signed.signature),
+        Err(Reason::Signature)
+    );
+    assert_eq!(
+        reason(pass, own, &signed.digest[1..], &signed.signature),
+        Err(Reason::PassJsonDigest)
+    );
+    let later = Unsigned { signing_time: NOW + 1, ..pass };
+    assert_eq!(reason(later, own, &signed.digest, &signed.signature), Err(Reason::Signature));
+    assert_eq!(
+        reason(pass, other.certificate(), &signed.digest, &signed.signature),
+        Err(Reason::Signature)
+    );
+    assert_eq!(reason(pass, own, &signed.digest, b""), Err(Reason::Signature));
+}
