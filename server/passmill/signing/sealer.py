@@ -40,11 +40,12 @@ class Sealer:
     """Signs and assembles. Each call runs in a thread of its own pool; a burst queues, the loop
     stays free."""
 
-    __slots__ = ("_executor", "_metrics")
+    __slots__ = ("_executor", "_metrics", "_repaired")
 
     def __init__(self, *, executor: ThreadPoolExecutor, metrics: Metrics) -> None:
         self._executor = executor
         self._metrics = metrics
+        self._repaired = _signer.repaired_signatures()
 
     async def sign(
         self,
@@ -65,6 +66,7 @@ class Sealer:
                     prepared, pass_jsons, identity, signing_times, threads=_threads(len(requests))
                 )
             )
+        self._count_repaired()
         return [Signed(digest=digest, signature=signature) for digest, signature in signed]
 
     async def assemble(
@@ -95,6 +97,13 @@ class Sealer:
     async def pack(self, bundles: Sequence[bytes]) -> bytes:
         """Up to ten .pkpass files as one .pkpasses."""
         return await self._run(lambda: _signer.pack_passes(bundles))
+
+    def _count_repaired(self) -> None:
+        # The signer counts for the whole process.
+        repaired = _signer.repaired_signatures()
+        if repaired > self._repaired:
+            self._metrics.repaired(repaired - self._repaired)
+            self._repaired = repaired
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -117,6 +117,11 @@ class Metrics:
             "Outstanding signatures that a sweep could not make, once for each try.",
             registry=registry,
         )
+        self._repaired = Counter(
+            "passmill_signatures_repaired_total",
+            "Signatures that came out wrong, were caught and made again.",
+            registry=registry,
+        )
         self._identities_expiring = Gauge(
             "passmill_signing_identities_expiring",
             "Active signing identities that end within so many days, or have ended.",
@@ -186,6 +191,10 @@ class Metrics:
     def left_behind(self, count: int) -> None:
         """A sweep tried to sign `count` passes in vain."""
         self._left_behind.inc(count)
+
+    def repaired(self, count: int) -> None:
+        """`count` signatures came out wrong, were caught and made again."""
+        self._repaired.inc(count)
 
     def identities_expiring(self, within_days: int, count: int) -> None:
         """`count` active signing identities end within so many days, or have ended."""
