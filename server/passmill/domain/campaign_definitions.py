@@ -1,4 +1,4 @@
-"""The form in which a campaign's definition is stored: JSON that this release and later ones read."""
+"""How a campaign's definition is stored: JSON that this release and later ones read."""
 
 from __future__ import annotations
 

@@ -123,9 +123,10 @@ class ServerProcess:
             message = f"{self.name} not ready after {START_SECONDS:.0f} s: {self._log_tail()}"
             raise EmbeddedServerError(message) from None
 
-    async def stop(self) -> None:
-        """Stops the server in order; kills it when it takes longer than half a minute."""
-        for signal_number in (self._stop_signal, signal.SIGKILL):
+    async def stop(self, with_signal: signal.Signals | None = None) -> None:
+        """Stops the server in order, or by another signal; kills it when it takes longer than half
+        a minute."""
+        for signal_number in (with_signal or self._stop_signal, signal.SIGKILL):
             self._process.send_signal(signal_number)  # does nothing once it has ended
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):

@@ -1,13 +1,16 @@
 """Both servers as one asynchronous context manager."""
 
+import asyncio
 import fcntl
 import hashlib
 import os
 import pwd
 import shutil
+import signal
 import stat
 import tempfile
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -85,6 +88,16 @@ class EmbeddedServers:
     ) -> None:
         await self._stack.aclose()
 
+    async def crash_postgres(self, *, down_seconds: float = 0.0) -> None:
+        """Stops PostgreSQL as `pg_ctl stop -m immediate` does, which is a crash to everybody
+        connected, and starts it again after `down_seconds`: it recovers from its log."""
+        await self.postgres.stop(signal.SIGQUIT)
+        await asyncio.sleep(down_seconds)
+        self._postgres = await self._start_postgres()
+
+    async def _stop_postgres(self) -> None:
+        await self.postgres.stop()
+
     async def _start(self) -> None:
         user = choose_user()
         if self._data_dir is None:
@@ -106,14 +119,16 @@ class EmbeddedServers:
         for folder in (sockets, data / "valkey"):
             make_directory(folder, user)
         _check_private(sockets, user)
-        self._postgres = await start_postgres(
+        self._start_postgres = partial(
+            start_postgres,
             home=data / "postgres",
             sockets=sockets,
             user=user,
             durable=self._durable,
             log=data / "postgres.log",
         )
-        self._stack.push_async_callback(self._postgres.stop)
+        self._postgres = await self._start_postgres()
+        self._stack.push_async_callback(self._stop_postgres)
         self._valkey = await start_valkey(
             home=data / "valkey",
             sockets=sockets,
