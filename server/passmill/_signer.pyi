@@ -24,6 +24,7 @@ __all__ = [
     "inspect_png",
     "pack_passes",
     "read_bundle",
+    "render",
     "repaired_signatures",
     "seal",
     "sign_batch",
@@ -161,14 +162,16 @@ class SigningIdentity:
 
 @final
 class PreparedRevision:
-    """A published template revision's fixed files: checked, hashed and zip-framed once."""
+    """A published template revision: its fixed files checked, hashed and zip-framed once, and the
+    document that each pass's `pass.json` is rendered from."""
 
-    def __new__(cls, files: Mapping[str, bytes]) -> PreparedRevision:
+    def __new__(cls, files: Mapping[str, bytes], document: str) -> PreparedRevision:
         """Prepare all files of a bundle but `pass.json`, `manifest.json` and `signature`.
 
         At most 64 files, 20 MiB together, 2 MiB and 4 megapixels a PNG, 4 MiB any other; names
         `file` or `<language>.lproj/file`; one of `icon.png`, `icon@2x.png`, `icon@3x.png` must be
-        there. Raises `InvalidBundle` naming the file.
+        there. `document` is what `domain.apple.write_document` gives, at most 16 MiB. Raises
+        `InvalidBundle` naming the file; `UNREADABLE_DOCUMENT` says what is wrong with it.
         """
 
     @property
@@ -202,23 +205,33 @@ class BundleReport:
     @property
     def signing_time(self) -> int: ...
 
+def render(revision: PreparedRevision, pass_data: bytes) -> list[bytes]:
+    """Render the `pass.json` of each pass of a batch, in order: at most 2 MiB each.
+
+    `pass_data` has a line a pass, each as `domain.apple.encode_pass_data` gives it. Raises
+    `InvalidBundle` with `item` set: `UNREADABLE_PASS_DATA`, `UNKNOWN_SLOT`, `WRONG_VALUE` or
+    `MISSING_VALUE` naming the source, never its value; `PASS_JSON_SIZE`.
+    """
+
 def sign_batch(
     revision: PreparedRevision,
-    pass_jsons: Sequence[bytes],
+    pass_data: bytes,
     identity: SigningIdentity,
     signing_times: Sequence[int],
     *,
     threads: int | None = None,
     portable: bool = False,
-) -> list[tuple[bytes, bytes]]:
-    """Sign passes of one revision; per pass (SHA-1 of `pass.json`, signature), in order.
+) -> tuple[list[bytes], list[bytes]]:
+    """Render and sign passes of one revision; the SHA-1 of each `pass.json`, and each signature,
+    both in the order of the passes.
 
-    The signature has 256 bytes for RSA-2048, up to 72 for P-256. At most `threads` threads work, by
-    default one per core; fewer when the batch is small. RSA-2048 is signed eight at a time where
-    the processor can; not if `portable`, which gives the same bytes and is for tests and
-    measurements. All sizes and times are checked before the first signature. Raises `InvalidBundle`
-    and `IdentityExpired` (signing time outside the certificate's validity) with `item` set,
-    `SigningFailed`; `ValueError` if the lists differ in length or `threads` is below 1.
+    `pass_data` as for `render`. A signature has 256 bytes for RSA-2048, up to 72 for P-256. At most
+    `threads` threads work, by default one per core; fewer when the batch is small. RSA-2048 is
+    signed eight at a time where the processor can; not if `portable`, which gives the same bytes
+    and is for tests and measurements. All or nothing: the error is that of the first bad pass, and
+    its `item` says which one. Raises as `render`, and `IdentityExpired` (signing time outside the
+    certificate's validity), `SigningFailed`; `ValueError` if there are not as many lines as times
+    or `threads` is below 1.
     """
 
 def repaired_signatures() -> int:
@@ -229,7 +242,7 @@ def repaired_signatures() -> int:
 
 def assemble(
     revision: PreparedRevision,
-    pass_json: bytes,
+    pass_data: bytes,
     certificate: SigningCertificate,
     *,
     signing_time: int,
@@ -238,15 +251,23 @@ def assemble(
 ) -> bytes:
     """Make the `.pkpass` of a stored recipe: no private key, and equal input gives equal bytes.
 
-    Proves that the digest is that of `pass_json` and that the signature verifies over this
-    revision, certificate and signing time, else raises `DigestMismatch`.
+    Proves that the digest is that of the `pass.json` which the one line of `pass_data` renders to,
+    and that the signature verifies over this revision, certificate and signing time, else raises
+    `DigestMismatch`. Raises as `render`; `ValueError` if there is not one line.
     """
 
 def seal(
-    revision: PreparedRevision, pass_json: bytes, identity: SigningIdentity, *, signing_time: int
-) -> bytes:
-    """Sign and assemble one pass. Raises as `sign_batch`. With P-256 each call gives another
-    signature.
+    revision: PreparedRevision,
+    pass_data: bytes,
+    identity: SigningIdentity,
+    signing_times: Sequence[int],
+    *,
+    threads: int | None = None,
+    portable: bool = False,
+) -> list[bytes]:
+    """Render, sign and assemble passes of one revision; each `.pkpass`, in order.
+
+    Takes, shares out and refuses as `sign_batch`. With P-256 each call gives other signatures.
     """
 
 def pack_passes(bundles: Sequence[bytes]) -> bytes:

@@ -85,10 +85,10 @@ class Lane:
                 digest=b"",
                 signature=None,
             )
-            pass_json = content.render(self.loaded, wallet_pass)
-            wallet_pass = wallet_pass.with_digest(digest_of(pass_json))
+            line = content.encode(wallet_pass)
+            wallet_pass = wallet_pass.with_digest(digest_of(self.loaded.render(line)))
             unfit = replace(wallet_pass, **changes)  # type: ignore[arg-type]
-            rendered.append(RenderedPass(wallet_pass=unfit, pass_json=pass_json))
+            rendered.append(RenderedPass(wallet_pass=unfit, line=line))
         return PreparedIssue(
             answer=StoredAnswer(
                 request_id=request_id or uuid.uuid4(),

@@ -2,13 +2,13 @@
 like.
 """
 
-import json
 from collections.abc import Callable
 
 import pytest
 
 from passmill._signer import PreparedRevision, SigningIdentity
 from passmill.dev.authority import IssuedCertificate, KeyType, ThrowawayAuthority
+from tests.signer.documents import document, rendered
 from tests.signer.images import png
 from tests.signer.signers import NOW, SIGNING_TIME, Signer
 
@@ -67,27 +67,19 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def revision(files: dict[str, bytes]) -> PreparedRevision:
-    """The same, prepared."""
-    return PreparedRevision(files)
+def card(rsa: Signer) -> str:
+    """The document of a small card."""
+    return document(rsa.issued.pass_type_identifier, rsa.issued.team_identifier)
+
+
+@pytest.fixture(scope="session")
+def revision(files: dict[str, bytes], card: str) -> PreparedRevision:
+    """Files and document, prepared."""
+    return PreparedRevision(files, card)
 
 
 @pytest.fixture(scope="session")
 def pass_json(rsa: Signer) -> Callable[[int], bytes]:
-    """Renders a `pass.json` with a serial number."""
-
-    def render(serial_number: int) -> bytes:
-        return json.dumps(
-            {
-                "formatVersion": 1,
-                "passTypeIdentifier": rsa.issued.pass_type_identifier,
-                "teamIdentifier": rsa.issued.team_identifier,
-                "serialNumber": str(serial_number),
-                "description": "Ein Kaffee für 張偉 ☕",
-                "organizationName": "Example Coffee Ltd",
-                "storeCard": {},
-            },
-            ensure_ascii=False,
-        ).encode()
-
-    return render
+    """What the card's line with a serial number becomes."""
+    identifiers = rsa.issued.pass_type_identifier, rsa.issued.team_identifier
+    return lambda serial_number: rendered(*identifiers, serial_number)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -11,10 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from passmill._signer import PreparedRevision, repaired_signatures, seal, sign_batch
+from passmill._signer import PreparedRevision, assemble, repaired_signatures, seal, sign_batch
+from tests.signer.documents import line
 from tests.signer.signers import SIGNING_TIME, Signer
-
-RenderPass = Callable[[int], bytes]
 
 FULL_BATCH = 20
 """Passes: two groups of eight, and a rest."""
@@ -33,14 +31,14 @@ def signed_attributes(manifest: bytes, signing_time: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def by_openssl(revision: PreparedRevision, pass_json: RenderPass, rsa: Signer) -> list[bytes]:
+def by_openssl(revision: PreparedRevision, rsa: Signer) -> list[bytes]:
     """The signature of each pass of a full batch, made by OpenSSL."""
     key = rsa.issued.private_key
     assert isinstance(key, RSAPrivateKey)
     found = []
     for number in range(FULL_BATCH):
         time = SIGNING_TIME + number
-        bundle = seal(revision, pass_json(number), rsa.identity, signing_time=time)
+        [bundle] = seal(revision, line(number), rsa.identity, [time])
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             attributes = signed_attributes(archive.read("manifest.json"), time)
         found.append(key.sign(attributes, padding.PKCS1v15(), hashes.SHA256()))
@@ -50,7 +48,6 @@ def by_openssl(revision: PreparedRevision, pass_json: RenderPass, rsa: Signer) -
 @pytest.mark.parametrize("portable", [False, True])
 def test_batches_of_any_size_are_signed_as_openssl_signs(
     revision: PreparedRevision,
-    pass_json: RenderPass,
     rsa: Signer,
     by_openssl: list[bytes],
     portable: bool,
@@ -58,11 +55,38 @@ def test_batches_of_any_size_are_signed_as_openssl_signs(
     """The signatures of 1 to 20 passes are OpenSSL's, in their order, by each way to compute them,
     and none had to be made again.
     """
-    contents = [pass_json(number) for number in range(FULL_BATCH)]
+    lines = [line(number) for number in range(FULL_BATCH)]
     times = [SIGNING_TIME + number for number in range(FULL_BATCH)]
     for count in range(1, FULL_BATCH + 1):
-        signed = sign_batch(
-            revision, contents[:count], rsa.identity, times[:count], portable=portable
+        _, signatures = sign_batch(
+            revision, b"".join(lines[:count]), rsa.identity, times[:count], portable=portable
         )
-        assert [signature for _, signature in signed] == by_openssl[:count]
+        assert signatures == by_openssl[:count]
     assert repaired_signatures() == 0
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_sealing_a_batch_is_signing_and_assembling_it(
+    revision: PreparedRevision, rsa: Signer, portable: bool
+) -> None:
+    """The bundles of a batch come in order, and are those that are assembled from its signatures,
+    by any number of threads and each way to compute them."""
+    lines = [line(number) for number in range(40)]
+    times = [SIGNING_TIME + number for number in range(40)]
+    digests, signatures = sign_batch(revision, b"".join(lines), rsa.identity, times)
+    assembled = [
+        assemble(
+            revision,
+            each,
+            rsa.identity.certificate,
+            signing_time=time,
+            digest=digest,
+            signature=signature,
+        )
+        for each, time, digest, signature in zip(lines, times, digests, signatures, strict=True)
+    ]
+    for threads in (1, 3, None):
+        sealed = seal(
+            revision, b"".join(lines), rsa.identity, times, threads=threads, portable=portable
+        )
+        assert sealed == assembled

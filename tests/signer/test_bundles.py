@@ -21,14 +21,17 @@ from hypothesis import strategies as st
 
 from passmill._signer import (
     DigestMismatch,
+    InvalidBundle,
     PreparedRevision,
     assemble,
     pack_passes,
     read_bundle,
+    render,
     seal,
     sign_batch,
 )
 from passmill.dev.authority import ThrowawayAuthority
+from tests.signer.documents import line
 from tests.signer.images import png
 from tests.signer.signers import SIGNING_TIME, Signer
 from tests.support.tools import read_with_libarchive, run
@@ -58,9 +61,15 @@ def entries(bundle: bytes) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def sealed(revision: PreparedRevision, pass_json: RenderPass, signer: Signer) -> bytes:
+def sealed(revision: PreparedRevision, signer: Signer) -> bytes:
     """A bundle of each kind of key."""
-    return seal(revision, pass_json(1), signer.identity, signing_time=SIGNING_TIME)
+    return seal_one(revision, line(1), signer)
+
+
+def seal_one(revision: PreparedRevision, one: bytes, signer: Signer) -> bytes:
+    """The bundle of one pass."""
+    [bundle] = seal(revision, one, signer.identity, [SIGNING_TIME])
+    return bundle
 
 
 def test_openssl_verifies(sealed: bytes, authority: ThrowawayAuthority, tmp_path: Path) -> None:
@@ -82,11 +91,9 @@ def test_openssl_verifies(sealed: bytes, authority: ThrowawayAuthority, tmp_path
         run("openssl", *command)
 
 
-def test_openssl_reads_the_cms_as_specified(
-    revision: PreparedRevision, pass_json: RenderPass, signer: Signer
-) -> None:
+def test_openssl_reads_the_cms_as_specified(revision: PreparedRevision, signer: Signer) -> None:
     """Golden: the structure of the CMS as `openssl cms -cmsout -print` tells it, line by line."""
-    bundle = seal(revision, pass_json(1), signer.identity, signing_time=SIGNING_TIME)
+    bundle = seal_one(revision, line(1), signer)
     printed = run(
         "openssl", "cms", "-cmsout", "-print", "-inform", "der", stdin=entries(bundle)["signature"]
     )
@@ -241,47 +248,48 @@ def test_our_reader_agrees(
 
 
 def test_equal_input_gives_equal_bytes(
-    revision: PreparedRevision, files: dict[str, bytes], pass_json: RenderPass, rsa: Signer
+    revision: PreparedRevision, files: dict[str, bytes], card: str, rsa: Signer
 ) -> None:
     """Sealing again, with a revision prepared from other order, gives the same bundle; another
     second does not.
     """
-    again = PreparedRevision(dict(reversed(files.items())))
-    first = seal(revision, pass_json(1), rsa.identity, signing_time=SIGNING_TIME)
-    assert seal(again, pass_json(1), rsa.identity, signing_time=SIGNING_TIME) == first
-    assert seal(revision, pass_json(1), rsa.identity, signing_time=SIGNING_TIME + 1) != first
+    again = PreparedRevision(dict(reversed(files.items())), card)
+    first = seal_one(revision, line(1), rsa)
+    assert seal_one(again, line(1), rsa) == first
+    assert seal(revision, line(1), rsa.identity, [SIGNING_TIME + 1]) != [first]
 
 
 def test_assembling_is_sealing_without_the_key(
     revision: PreparedRevision, pass_json: RenderPass, rsa: Signer
 ) -> None:
     """From the stored recipe and the certificate alone comes the very bundle that sealing gives."""
-    pass_jsons = [pass_json(number) for number in range(40)]
+    lines = [line(number) for number in range(40)]
     times = [SIGNING_TIME + number for number in range(40)]
-    recipes = sign_batch(revision, pass_jsons, rsa.identity, times)
-    for content, time, (digest, signature) in zip(pass_jsons, times, recipes, strict=True):
-        assert digest == hashlib.sha1(content, usedforsecurity=False).digest()
+    digests, signatures = sign_batch(revision, b"".join(lines), rsa.identity, times)
+    columns = zip(lines, times, digests, signatures, strict=True)
+    for number, (one, time, digest, signature) in enumerate(columns):
+        assert digest == hashlib.sha1(pass_json(number), usedforsecurity=False).digest()
         assert len(signature) == 256
         bundle = assemble(
             revision,
-            content,
+            one,
             rsa.identity.certificate,
             signing_time=time,
             digest=digest,
             signature=signature,
         )
-        assert bundle == seal(revision, content, rsa.identity, signing_time=time)
+        assert [bundle] == seal(revision, one, rsa.identity, [time])
 
 
 def test_a_p256_recipe_assembles_to_the_same_bytes(
-    revision: PreparedRevision, pass_json: RenderPass, signer: Signer
+    revision: PreparedRevision, signer: Signer
 ) -> None:
     """P-256 signs differently each time, yet one stored signature gives one bundle."""
-    ((digest, signature),) = sign_batch(revision, [pass_json(1)], signer.identity, [SIGNING_TIME])
+    [digest], [signature] = sign_batch(revision, line(1), signer.identity, [SIGNING_TIME])
     bundles = {
         assemble(
             revision,
-            pass_json(1),
+            line(1),
             signer.identity.certificate,
             signing_time=SIGNING_TIME,
             digest=digest,
@@ -293,14 +301,18 @@ def test_a_p256_recipe_assembles_to_the_same_bytes(
     assert trailing_signature(entries(bundles.pop())["signature"], signer) == signature
 
 
-@given(files=file_sets, content=st.binary(min_size=1, max_size=3000))
-def test_any_files_round_trip(files: dict[str, bytes], content: bytes, rsa: Signer) -> None:
+@given(files=file_sets, note=st.none() | st.text(max_size=3000))
+def test_any_files_round_trip(
+    files: dict[str, bytes], note: str | None, card: str, rsa: Signer
+) -> None:
     """Whatever the files and the content: unzipped, the bundle is the input plus manifest and
     signature.
     """
     files = {**files, "icon.png": png(1, 1)}
-    bundle = seal(PreparedRevision(files), content, rsa.identity, signing_time=SIGNING_TIME)
-    unzipped = entries(bundle)
+    revision = PreparedRevision(files, card)
+    [content] = render(revision, line(1, note))
+    assert json.loads(content).get("userInfo") == (None if note is None else {"note": note})
+    unzipped = entries(seal_one(revision, line(1, note), rsa))
     manifest = json.loads(unzipped.pop("manifest.json"))
     assert set(manifest) == {*files, "pass.json"}
     del unzipped["signature"]
@@ -308,19 +320,21 @@ def test_any_files_round_trip(files: dict[str, bytes], content: bytes, rsa: Sign
 
 
 def test_no_changed_recipe_is_assembled(
-    revision: PreparedRevision, files: dict[str, bytes], pass_json: RenderPass, signer: Signer
+    revision: PreparedRevision, files: dict[str, bytes], card: str, signer: Signer
 ) -> None:
-    """A flipped bit in digest, signature, content, image or time never becomes a bundle."""
-    content = pass_json(1)
-    ((digest, signature),) = sign_batch(revision, [content], signer.identity, [SIGNING_TIME])
+    """A flipped bit in digest, signature, values, document, image or time never becomes a bundle:
+    it is refused, or shows what it showed before."""
+    own = line(1)
+    [content] = render(revision, own)
+    [digest], [signature] = sign_batch(revision, own, signer.identity, [SIGNING_TIME])
     certificate = signer.identity.certificate
 
     def reason(**changed: bytes) -> str:
-        recipe = {"pass_json": content, "digest": digest, "signature": signature, **changed}
+        recipe = {"line": own, "digest": digest, "signature": signature, **changed}
         with pytest.raises(DigestMismatch) as refusal:
             assemble(
                 changed_revision,
-                recipe["pass_json"],
+                recipe["line"],
                 certificate,
                 signing_time=signing_time,
                 digest=recipe["digest"],
@@ -333,18 +347,28 @@ def test_no_changed_recipe_is_assembled(
         assert reason(digest=flipped) == "PASS_JSON_DIGEST"
     for flipped in flips(signature):
         assert reason(signature=flipped) == "SIGNATURE"
-    for flipped in flips(content):
-        assert reason(pass_json=flipped) == "PASS_JSON_DIGEST"
-        digest_of_flipped = hashlib.sha1(flipped, usedforsecurity=False).digest()
-        assert reason(pass_json=flipped, digest=digest_of_flipped) == "SIGNATURE"
+    shown = 0
+    for flipped in flips(own):
+        try:
+            [other] = render(revision, flipped)
+        except (InvalidBundle, ValueError):
+            continue
+        if other != content:
+            shown += 1
+            assert reason(line=flipped) == "PASS_JSON_DIGEST"
+            digest_of_flipped = hashlib.sha1(other, usedforsecurity=False).digest()
+            assert reason(line=flipped, digest=digest_of_flipped) == "SIGNATURE"
+    assert shown > 20
     for wrong_time in (SIGNING_TIME - 1, SIGNING_TIME + 1):
         signing_time = wrong_time
         assert reason() == "SIGNATURE"
     signing_time = SIGNING_TIME
     strings = files["en.lproj/pass.strings"]
     for flipped in flips(strings):
-        changed_revision = PreparedRevision({**files, "en.lproj/pass.strings": flipped})
+        changed_revision = PreparedRevision({**files, "en.lproj/pass.strings": flipped}, card)
         assert reason() == "SIGNATURE"
+    changed_revision = PreparedRevision(files, card.replace("A card", "A cart"))
+    assert reason() == "PASS_JSON_DIGEST"
 
 
 def flips(content: bytes) -> list[bytes]:
@@ -362,13 +386,11 @@ def flips(content: bytes) -> list[bytes]:
 
 
 def test_ten_passes_in_one_download(
-    revision: PreparedRevision, pass_json: RenderPass, rsa: Signer, tmp_path: Path
+    revision: PreparedRevision, rsa: Signer, tmp_path: Path
 ) -> None:
     """A `.pkpasses` holds the bundles unchanged, under names in order, for every reader."""
-    bundles = [
-        seal(revision, pass_json(number), rsa.identity, signing_time=SIGNING_TIME)
-        for number in range(10)
-    ]
+    lines = b"".join(line(number) for number in range(10))
+    bundles = seal(revision, lines, rsa.identity, [SIGNING_TIME] * 10)
     packed = pack_passes(bundles)
     assert entries(packed) == {
         f"pass-{number}.pkpass": bundle for number, bundle in enumerate(bundles, start=1)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,11 +22,14 @@ from passmill._signer import (
     inspect_png,
     pack_passes,
     read_bundle,
+    render,
     seal,
     sign_batch,
 )
 from passmill.dev.authority import ThrowawayAuthority
 from passmill.signing.freshness import signer_source_digest
+from tests.signer.documents import EMPTY_DOCUMENT, EMPTY_LINE, line
+from tests.signer.documents import document as card
 from tests.signer.images import png, png_header
 from tests.signer.signers import NOW, SIGNING_TIME, Signer
 
@@ -70,14 +73,16 @@ def test_files_are_refused_by_name(files: Mapping[str, bytes], reason: str, name
     """Each file that may not be in a bundle is refused with its reason, and the message names
     it.
     """
-    found, message = refusal(lambda: PreparedRevision(files))
+    found, message = refusal(lambda: PreparedRevision(files, EMPTY_DOCUMENT))
     assert found == reason
     assert named in message
 
 
 def test_a_revision_tells_what_it_holds() -> None:
     """Names come sorted, bytes are counted, and any mapping will do."""
-    revision = PreparedRevision({"b.txt": b"12", "icon.png": png(1, 1), "a.txt": b""})
+    revision = PreparedRevision(
+        {"b.txt": b"12", "icon.png": png(1, 1), "a.txt": b""}, EMPTY_DOCUMENT
+    )
     assert revision.names == ["a.txt", "b.txt", "icon.png"]
     assert revision.content_bytes == 2 + len(png(1, 1))
 
@@ -89,10 +94,12 @@ def test_no_name_can_escape(name: str) -> None:
     is_inside = folder == "" or (folder.endswith(".lproj") and "/" not in folder)
     is_plain = name.isascii() and ".." not in name and not file.startswith(".")
     if not is_inside or not is_plain:
-        assert refusal(lambda: PreparedRevision({**ICON, name: b""}))[0] == "FILE_NAME"
+        assert (
+            refusal(lambda: PreparedRevision({**ICON, name: b""}, EMPTY_DOCUMENT))[0] == "FILE_NAME"
+        )
         return
     with contextlib.suppress(InvalidBundle):
-        assert name in PreparedRevision({**ICON, name: b""}).names
+        assert name in PreparedRevision({**ICON, name: b""}, EMPTY_DOCUMENT).names
 
 
 def test_images_are_judged_by_their_header() -> None:
@@ -125,51 +132,88 @@ def test_an_image_must_be_whole(file: bytes, what: str) -> None:
     reason, message = refusal(lambda: inspect_png(file))
     assert reason == "DAMAGED_PNG"
     assert what in message
-    reason, message = refusal(lambda: PreparedRevision({"icon.png": file}))
+    reason, message = refusal(lambda: PreparedRevision({"icon.png": file}, EMPTY_DOCUMENT))
     assert reason == "DAMAGED_PNG"
     assert message.startswith("icon.png: ")
+
+
+def test_documents_are_refused() -> None:
+    """What is no document, or has a hole that nothing fills, is refused; the message says why."""
+    for document, what in (
+        ("", "EOF"),
+        ("[]", "object"),
+        (EMPTY_DOCUMENT.replace('"slots":[],', ""), "slots"),
+        (card("pass.example", "TEAM").replace('"name": "note"', '"name": "not"'), '"note"'),
+        (card("pass.example", "TEAM").replace('"form": "text"', '"form": "date"'), '"date"'),
+        (" " * (2**24 + 1), "16777217"),
+    ):
+        reason, message = refusal(functools.partial(PreparedRevision, ICON, document))
+        assert reason == "UNREADABLE_DOCUMENT"
+        assert what in message
 
 
 def test_a_bad_pass_stops_the_batch_and_is_numbered(
     revision: PreparedRevision, rsa: Signer
 ) -> None:
-    """Size and signing time of every pass are checked first; the exception's `item` says which one
-    is bad.
+    """Whatever is wrong with a pass, its line, values, size or signing time, nothing is signed; the
+    exception's `item` says which pass it is, and no message quotes a value.
     """
     late = rsa.identity.certificate.not_after + 1
-
-    def error(contents: Sequence[bytes], times: Sequence[int]) -> SignerError:
-        with pytest.raises(SignerError) as caught:
-            sign_batch(revision, contents, rsa.identity, times)
-        return caught.value
-
-    too_large = error([b"{}", b"{}", bytes(2**21 + 1)], [SIGNING_TIME] * 3)
-    assert (type(too_large), too_large.reason, too_large.item) == (
-        InvalidBundle,
-        "PASS_JSON_SIZE",
-        2,
-    )
-    empty = error([b"", b"{}"], [SIGNING_TIME] * 2)
-    assert (empty.reason, empty.item) == ("PASS_JSON_SIZE", 0)
-    expired = error([b"{}", b"{}"], [SIGNING_TIME, late])
-    assert (type(expired), expired.reason, expired.item) == (IdentityExpired, "EXPIRED", 1)
-    with pytest.raises(IdentityExpired):
-        seal(revision, b"{}", rsa.identity, signing_time=late)
+    good = line(1)
+    for bad, reason in (
+        (b'{"serial":"4711"}\n', "UNREADABLE_PASS_DATA"),
+        (b"\n", "UNREADABLE_PASS_DATA"),
+        (b"[4711,{}]\n", "WRONG_VALUE"),
+        (b'["1",{"note":4711}]\n', "WRONG_VALUE"),
+        (b'["1",{"nobody":"4711"}]\n', "UNKNOWN_SLOT"),
+        (b'[null,{"note":"4711"}]\n', "MISSING_VALUE"),
+        (line(1, "4711" * 2**19), "PASS_JSON_SIZE"),
+    ):
+        lines, times = good * 20 + bad + good + bad, [SIGNING_TIME] * 23
+        acts: list[Callable[[], object]] = [
+            functools.partial(sign_batch, revision, lines, rsa.identity, times),
+            functools.partial(seal, revision, lines, rsa.identity, times),
+            functools.partial(render, revision, lines),
+        ]
+        for act in acts:
+            with pytest.raises(InvalidBundle) as caught:
+                act()
+            assert (caught.value.reason, caught.value.item) == (reason, 20)
+            assert "4711" not in str(caught.value)
+    for sign in (sign_batch, seal):
+        with pytest.raises(IdentityExpired) as expired:
+            sign(revision, good * 2, rsa.identity, [SIGNING_TIME, late])
+        assert (expired.value.reason, expired.value.item) == ("EXPIRED", 1)
 
 
 def test_wrong_calls_are_python_errors(revision: PreparedRevision, rsa: Signer) -> None:
-    """Lists of different length, no thread, and wrong types are the caller's mistakes, not
-    refusals.
+    """Lines and times of different number, no thread, and wrong types are the caller's mistakes,
+    not refusals.
     """
-    with pytest.raises(ValueError, match="2 pass_jsons, but 1 signing_times"):
-        sign_batch(revision, [b"{}", b"{}"], rsa.identity, [SIGNING_TIME])
-    with pytest.raises(ValueError, match="at least 1"):
-        sign_batch(revision, [b"{}"], rsa.identity, [SIGNING_TIME], threads=0)
+    own, identity = line(1), rsa.identity
+    for act in (sign_batch, seal):
+        with pytest.raises(ValueError, match="2 lines of pass_data, but 1 signing_times"):
+            act(revision, own * 2, identity, [SIGNING_TIME])
+        with pytest.raises(ValueError, match="at least 1"):
+            act(revision, own, identity, [SIGNING_TIME], threads=0)
+    for lines in (b"", own * 2):
+        with pytest.raises(ValueError, match="one line"):
+            assemble(
+                revision,
+                lines,
+                identity.certificate,
+                signing_time=SIGNING_TIME,
+                digest=bytes(20),
+                signature=bytes(256),
+            )
     with pytest.raises(TypeError):
-        PreparedRevision({"icon.png": "text"})  # type: ignore[dict-item]
+        PreparedRevision({"icon.png": "text"}, EMPTY_DOCUMENT)  # type: ignore[dict-item]
     with pytest.raises(TypeError):
-        type(rsa.identity)()
-    assert sign_batch(revision, [], rsa.identity, []) == []
+        type(identity)()
+    assert sign_batch(revision, b"", identity, []) == ([], [])
+    assert seal(revision, b"", identity, []) == []
+    assert render(revision, b"") == []
+    assert render(revision, own.rstrip()) == render(revision, own)
 
 
 def test_assembling_needs_the_own_certificate(
@@ -178,7 +222,7 @@ def test_assembling_needs_the_own_certificate(
     """A recipe does not assemble under a certificate with another key, nor with a signature of odd
     length.
     """
-    ((digest, signature),) = sign_batch(revision, [b"{}"], rsa.identity, [SIGNING_TIME])
+    [digest], [signature] = sign_batch(revision, line(1), rsa.identity, [SIGNING_TIME])
     issued = authority.issue_pass_certificate(now=NOW)
     other = _signer.SigningCertificate.from_der(issued.certificate_der, issued.wwdr_der)
     own = rsa.identity.certificate
@@ -192,7 +236,7 @@ def test_assembling_needs_the_own_certificate(
         with pytest.raises(DigestMismatch) as caught:
             assemble(
                 revision,
-                b"{}",
+                line(1),
                 certificate,
                 signing_time=SIGNING_TIME,
                 digest=digest,
@@ -213,19 +257,17 @@ def test_packing_has_limits() -> None:
 
 
 def test_foreign_bundles_are_refused_by_reason(
-    revision: PreparedRevision,
-    pass_json: Callable[[int], bytes],
-    authority: ThrowawayAuthority,
-    rsa: Signer,
+    revision: PreparedRevision, authority: ThrowawayAuthority, rsa: Signer
 ) -> None:
     """The strict reader tells junk, cuts, a foreign root and a foreign pass type apart."""
     root = authority.root_der
-    good = seal(revision, pass_json(1), rsa.identity, signing_time=SIGNING_TIME)
+    [good] = seal(revision, line(1), rsa.identity, [SIGNING_TIME])
     assert refusal(lambda: read_bundle(b"", root=root))[0] == "UNREADABLE_ARCHIVE"
     for length in range(0, len(good), 97):
         cut = functools.partial(read_bundle, good[:length], root=root)
         assert refusal(cut)[0] == "UNREADABLE_ARCHIVE"
-    unnamed = seal(revision, b"{}", rsa.identity, signing_time=SIGNING_TIME)
+    empty = PreparedRevision(ICON, EMPTY_DOCUMENT)
+    [unnamed] = seal(empty, EMPTY_LINE, rsa.identity, [SIGNING_TIME])
     assert refusal(lambda: read_bundle(unnamed, root=root))[0] == "PASS_JSON_IDENTITY"
     with pytest.raises(InvalidIdentity) as untrusted:
         read_bundle(good, root=ThrowawayAuthority(now=NOW).root_der)
@@ -235,8 +277,9 @@ def test_foreign_bundles_are_refused_by_reason(
 @given(st.binary(max_size=300))
 def test_no_input_breaks_the_readers(data: bytes) -> None:
     """Bytes of any kind are refused, never a crash: as a bundle, a certificate, a key, a PKCS#12,
-    an image.
+    an image, a document, a pass.
     """
+    empty = PreparedRevision(ICON, EMPTY_DOCUMENT)
     acts: list[Callable[[], object]] = [
         lambda: read_bundle(data, root=data),
         lambda: _signer.SigningCertificate.from_der(data, data),
@@ -245,6 +288,8 @@ def test_no_input_breaks_the_readers(data: bytes) -> None:
             data, data, password="", intermediates=[data], now=0
         ),
         lambda: inspect_png(data),
+        lambda: PreparedRevision(ICON, data.decode("latin-1")),
+        lambda: render(empty, data + b"\n"),
     ]
     for act in acts:
         with pytest.raises(SignerError) as caught:

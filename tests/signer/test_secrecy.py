@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from passmill._signer import SignerError, SigningIdentity
 from passmill.dev.authority import IssuedCertificate
+from tests.signer.documents import EMPTY_DOCUMENT
 from tests.signer.images import png
 from tests.signer.signers import SIGNING_TIME, Signer
 from tests.support.tools import run
@@ -100,8 +101,8 @@ held.append(SigningIdentity.from_pem(
 wrapped = held[0].wrap(wrapping_key=bytes(32))
 held.append(SigningIdentity.unwrap(
     wrapped, wrapping_key=bytes(32), certificate=held[0].certificate, now=now))
-revision = PreparedRevision({"icon.png": (folder / "icon.png").read_bytes()})
-sign_batch(revision, [b"{}"] * 20, held[0], [now] * 20)
+revision = PreparedRevision({"icon.png": (folder / "icon.png").read_bytes()}, sys.argv[3])
+sign_batch(revision, b"[{}]\\n" * 20, held[0], [now] * 20)
 print("loaded", flush=True)
 sys.stdin.readline()
 held.clear()
@@ -145,7 +146,7 @@ def test_no_key_stays_in_memory(rsa: Signer, tmp_path: Path) -> None:
     )
     needles = secret_numbers(issued)
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path), str(SIGNING_TIME)],
+        [sys.executable, "-c", CHILD, str(tmp_path), str(SIGNING_TIME), EMPTY_DOCUMENT],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as child:

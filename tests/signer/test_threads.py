@@ -5,13 +5,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from passmill._signer import PreparedRevision, seal, sign_batch
+from tests.signer.documents import line
 from tests.signer.signers import SIGNING_TIME, Signer
 
 
@@ -25,12 +26,10 @@ def no_forced_switch() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_forced_switch")
-def test_python_goes_on_while_a_batch_is_signed(
-    revision: PreparedRevision, pass_json: Callable[[int], bytes], rsa: Signer
-) -> None:
+def test_python_goes_on_while_a_batch_is_signed(revision: PreparedRevision, rsa: Signer) -> None:
     """A Python thread counts on between the beginning and the end of one call of the signer."""
-    contents = [pass_json(number) for number in range(600)]
-    times = [SIGNING_TIME] * len(contents)
+    lines = b"".join(line(number) for number in range(600))
+    times = [SIGNING_TIME] * 600
     counted = 0
     is_done, is_counting = threading.Event(), threading.Event()
 
@@ -46,7 +45,7 @@ def test_python_goes_on_while_a_batch_is_signed(
     try:
         assert is_counting.wait(10)
         before = counted
-        sign_batch(revision, contents, rsa.identity, times, threads=1)
+        sign_batch(revision, lines, rsa.identity, times, threads=1)
         during = counted - before
     finally:
         is_done.set()
@@ -55,12 +54,10 @@ def test_python_goes_on_while_a_batch_is_signed(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads by /proc")
-def test_a_batch_uses_as_many_threads_as_told(
-    revision: PreparedRevision, pass_json: Callable[[int], bytes], rsa: Signer
-) -> None:
+def test_a_batch_uses_as_many_threads_as_told(revision: PreparedRevision, rsa: Signer) -> None:
     """With three threads two more than the caller's are seen at work, with one thread none."""
-    contents = [pass_json(number) for number in range(600)]
-    times = [SIGNING_TIME] * len(contents)
+    lines = b"".join(line(number) for number in range(600))
+    times = [SIGNING_TIME] * 600
 
     def most_threads(threads: int) -> int:
         done = threading.Event()
@@ -72,7 +69,7 @@ def test_a_batch_uses_as_many_threads_as_told(
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        sign_batch(revision, contents, rsa.identity, times, threads=threads)
+        sign_batch(revision, lines, rsa.identity, times, threads=threads)
         done.set()
         watcher.join()
         return max(seen)
@@ -90,27 +87,23 @@ def count_signer_threads() -> int:
     return count
 
 
-def test_results_do_not_depend_on_threads(
-    revision: PreparedRevision, pass_json: Callable[[int], bytes], rsa: Signer
-) -> None:
+def test_results_do_not_depend_on_threads(revision: PreparedRevision, rsa: Signer) -> None:
     """One, two or many threads sign the same, in the same order."""
-    contents = [pass_json(number) for number in range(100)]
+    lines = b"".join(line(number) for number in range(100))
     times = [SIGNING_TIME + number for number in range(100)]
     results = [
-        sign_batch(revision, contents, rsa.identity, times, threads=threads)
+        sign_batch(revision, lines, rsa.identity, times, threads=threads)
         for threads in (1, 2, 16, None)
     ]
     assert all(result == results[0] for result in results)
 
 
-def test_handles_are_shared_between_threads(
-    revision: PreparedRevision, pass_json: Callable[[int], bytes], signer: Signer
-) -> None:
+def test_handles_are_shared_between_threads(revision: PreparedRevision, signer: Signer) -> None:
     """Many Python threads seal with one identity and one revision at once, each its own pass."""
 
     def length(number: int) -> int:
-        bundle = seal(revision, pass_json(number), signer.identity, signing_time=SIGNING_TIME)
-        assert f'"serialNumber": "{number}"'.encode() in bundle
+        [bundle] = seal(revision, line(number), signer.identity, [SIGNING_TIME])
+        assert f'"serialNumber":"{number}"'.encode() in bundle
         return len(bundle)
 
     with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as pool:

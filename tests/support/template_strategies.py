@@ -60,7 +60,7 @@ DECIMALS = st.builds(
     lambda digits, exponent: Decimal(digits).scaleb(exponent),
     st.integers(-(10**9), 10**9),
     st.integers(-4, 4),
-)
+) | st.sampled_from([Decimal("-0"), Decimal("-0.00"), Decimal("0E+5"), Decimal("0E-9")])
 MONEY = st.builds(
     Money,
     minor_units=st.integers(1 - 10**15, 10**15 - 1),

@@ -33,6 +33,11 @@ _TRIAL_ICON: Final = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55000000"
     "0a4944415478da6360000000020001e527defc0000000049454e44ae426082"
 )
+# The pass `{}`, and its line.
+_TRIAL_DOCUMENT: Final = (
+    '{"built_ins":[],"slots":[],"decimals":{},"document":{"object":[],"whole":[],"keep":true}}'
+)
+_TRIAL_LINE: Final = b"[{}]\n"
 
 _IdentityKey: TypeAlias = tuple[TenantId, SigningIdentityId]
 _TypeKey: TypeAlias = tuple[TenantId, str]
@@ -235,8 +240,8 @@ def try_signature(stored: StoredIdentity, *, wrapping_key: bytes, now: datetime)
     """Opens an identity and signs nothing of use with it, off the loop. SignerError when it cannot:
     the signer checks each signature with the public key."""
     identity = open_identity(stored, wrapping_key=wrapping_key, now=now)
-    revision = PreparedRevision({"icon.png": _TRIAL_ICON})
-    sign_batch(revision, [b"{}"], identity, [int(now.timestamp())], threads=1)
+    revision = PreparedRevision({"icon.png": _TRIAL_ICON}, _TRIAL_DOCUMENT)
+    sign_batch(revision, _TRIAL_LINE, identity, [int(now.timestamp())], threads=1)
 
 
 def require_in_time(stored: StoredIdentity, now: datetime) -> None:

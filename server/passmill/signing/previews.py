@@ -10,13 +10,15 @@ from passmill.signing.native import PreparedRevision, SigningIdentity
 
 def seal_preview(
     prepared: PreparedRevision,
-    pass_json: bytes,
+    line: bytes,
     identity: SigningIdentity,
     *,
     signing_time: datetime,
 ) -> bytes:
-    """A .pkpass, signed: some milliseconds, so off the loop. `signing_time` in whole seconds.
+    """A .pkpass of the pass with this line, signed: some milliseconds, so off the loop.
+    `signing_time` in whole seconds.
 
     Raises `_signer.SignerError` when the key cannot sign.
     """
-    return _signer.seal(prepared, pass_json, identity, signing_time=int(signing_time.timestamp()))
+    [bundle] = _signer.seal(prepared, line, identity, [int(signing_time.timestamp())])
+    return bundle

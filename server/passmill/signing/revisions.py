@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
-from passmill.domain.apple import CompiledTemplate, RevisionPins, compile_template, static_files
+from passmill import _signer
+from passmill.domain.apple import RevisionPins, static_files, write_document
 from passmill.domain.ids import RevisionId, TenantId
 from passmill.domain.template_life import TemplateRevision
 from passmill.domain.templates import TemplateContent, ValueRules, compile_value_rules
-from passmill.signing.native import PreparedRevision
+from passmill.signing.native import InvalidBundle, PreparedRevision
 
 DEFAULT_CAPACITY_BYTES: Final = 256 << 20
-# A revision without an image still has a compiled template and a frame.
+# A revision without an image still has a document and a frame.
 _OVERHEAD_BYTES: Final = 64 << 10
 
 # Gives a revision with its content, and the bytes of its assets by asset id.
@@ -29,20 +30,41 @@ RevisionLoader: TypeAlias = Callable[
 _Key: TypeAlias = tuple[TenantId, RevisionId]
 
 
+class PassTooLarge(Exception):
+    """A pass.json of more than two mebibytes, which no pass may have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRevision:
-    """A revision ready for use: `rules` checks values, `compiled` renders pass.json, `prepared`
-    holds the other files of the bundle."""
+    """A revision ready for use: `rules` checks values, `prepared` renders pass.json and holds the
+    other files of the bundle."""
 
     revision: TemplateRevision
     content: TemplateContent
     rules: ValueRules
-    compiled: CompiledTemplate
     prepared: PreparedRevision
+
+    def render(self, line: bytes) -> bytes:
+        """pass.json of the pass with this line (`encode_pass_data`): some microseconds.
+
+        Raises PassTooLarge; `InvalidBundle` when the values are not of this revision's slots.
+        """
+        [pass_json] = render_passes(self.prepared, line)
+        return pass_json
+
+
+def render_passes(prepared: PreparedRevision, lines: bytes) -> list[bytes]:
+    """pass.json of each pass of a batch, in order. Raises as `LoadedRevision.render`."""
+    try:
+        return _signer.render(prepared, lines)
+    except InvalidBundle as error:
+        if error.reason == "PASS_JSON_SIZE":
+            raise PassTooLarge from error
+        raise
 
 
 def load_revision(revision: TemplateRevision, assets: Mapping[str, bytes]) -> LoadedRevision:
-    """Compiles and prepares a revision: milliseconds and more by the size of its images, so off the
+    """Prepares a revision: milliseconds and more by the size of its images, so off the
     loop.
 
     `assets`: bytes by asset id. Raises TemplateNotRenderable and `InvalidBundle`, neither of which
@@ -59,8 +81,9 @@ def load_revision(revision: TemplateRevision, assets: Mapping[str, bytes]) -> Lo
         revision=revision,
         content=revision.content,
         rules=compile_value_rules(revision.content),
-        compiled=compile_template(revision.content, pins),
-        prepared=PreparedRevision(static_files(revision.content, assets)),
+        prepared=PreparedRevision(
+            static_files(revision.content, assets), write_document(revision.content, pins)
+        ),
     )
 
 

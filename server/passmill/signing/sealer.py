@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignRequest:
-    """One pass to sign: its rendered pass.json and the signing time (aware, whole seconds)."""
+    """One pass to sign: its line (`encode_pass_data`) and the signing time (aware, whole
+    seconds)."""
 
-    pass_json: bytes
+    line: bytes = field(repr=False)
     signing_time: datetime
 
 
@@ -53,28 +54,31 @@ class Sealer:
         identity: _signer.SigningIdentity,
         requests: Sequence[SignRequest],
     ) -> list[Signed]:
-        """Signs passes of one revision with one identity, in their order.
+        """Renders and signs passes of one revision with one identity, in their order.
 
         Raises `_signer.SignerError` when the key cannot sign; nothing is returned unchecked: the
         signer verifies each signature with the public key.
         """
-        pass_jsons = [each.pass_json for each in requests]
+        lines = b"".join(each.line for each in requests)
         signing_times = [int(each.signing_time.timestamp()) for each in requests]
         with self._metrics.signing(len(requests)):
-            signed = await self._run(
+            digests, signatures = await self._run(
                 lambda: _signer.sign_batch(
-                    prepared, pass_jsons, identity, signing_times, threads=_threads(len(requests))
+                    prepared, lines, identity, signing_times, threads=_threads(len(requests))
                 )
             )
         self._count_repaired()
-        return [Signed(digest=digest, signature=signature) for digest, signature in signed]
+        return [
+            Signed(digest=digest, signature=signature)
+            for digest, signature in zip(digests, signatures, strict=True)
+        ]
 
     async def assemble(
         self,
         prepared: _signer.PreparedRevision,
         certificate: _signer.SigningCertificate,
         *,
-        pass_json: bytes,
+        line: bytes,
         signing_time: datetime,
         signed: Signed,
     ) -> bytes:
@@ -84,7 +88,7 @@ class Sealer:
             return await self._run(
                 lambda: _signer.assemble(
                     prepared,
-                    pass_json,
+                    line,
                     certificate,
                     signing_time=int(signing_time.timestamp()),
                     digest=signed.digest,

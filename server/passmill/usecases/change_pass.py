@@ -30,7 +30,7 @@ from passmill.usecases.pass_content import (
     PassContents,
     TenantContent,
     digest_of,
-    require_size,
+    size_refused,
     stored_values,
 )
 
@@ -212,9 +212,8 @@ class ChangePass:
         prepared: _Prepared,
         values: Mapping[str, Value],
     ) -> tuple[WalletPass, bool]:
-        pass_json = prepared.content.render(prepared.after, altered, values)
-        require_size(pass_json, values, path="wallet_pass")
-        digest = digest_of(pass_json)
+        with size_refused(values, path="wallet_pass"):
+            digest = digest_of(prepared.after.render(prepared.content.encode(altered)))
         # What nobody can see on the pass needs no signature, and no phone needs to hear of it.
         if digest == current.digest and altered.revision_id == current.revision_id:
             return altered, False

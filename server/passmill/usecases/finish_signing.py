@@ -87,12 +87,12 @@ class FinishSigning:
     ) -> WalletPass:
         loaded = await self._load_revision.by_id(caller, wallet_pass.revision_id)
         identity = await self._usable_identity(caller, wallet_pass)
-        pass_json = content.render(loaded, wallet_pass)
-        if identity is None or digest_of(pass_json) != wallet_pass.digest:
+        line = content.encode(wallet_pass)
+        if identity is None or digest_of(loaded.render(line)) != wallet_pass.digest:
             wallet_pass = await self._refresh(caller, content, wallet_pass)
             identity = await self._identities.load(caller, wallet_pass.signing_identity_id)
-            pass_json = content.render(loaded, wallet_pass)
-        request = SignRequest(pass_json=pass_json, signing_time=wallet_pass.signing_time)
+            line = content.encode(wallet_pass)
+        request = SignRequest(line=line, signing_time=wallet_pass.signing_time)
         try:
             [signed] = await self._sealer.sign(loaded.prepared, identity, [request])
         except SignerError as error:
@@ -145,7 +145,7 @@ class FinishSigning:
                 signing_time=next_signing_time(self._clock.now(), previous=current.signing_time),
                 version=current.version + 1,
             )
-            renewed = renewed.with_digest(digest_of(content.render(loaded, renewed)))
+            renewed = renewed.with_digest(digest_of(loaded.render(content.encode(renewed))))
             await passes.update_content(tx, renewed)
         return renewed
 

@@ -91,11 +91,11 @@ class GetPassBundle:
     async def _assemble(self, caller: Caller, wallet_pass: WalletPass) -> PassBundle:
         loaded = await self._load_revision.by_id(caller, wallet_pass.revision_id)
         certificate = await self._identities.certificate(caller, wallet_pass.signing_identity_id)
-        pass_json = (await self._contents.of(caller)).render(loaded, wallet_pass)
+        line = (await self._contents.of(caller)).encode(wallet_pass)
         content = await self._sealer.assemble(
             loaded.prepared,
             certificate,
-            pass_json=pass_json,
+            line=line,
             signing_time=wallet_pass.signing_time,
             signed=Signed(digest=wallet_pass.digest, signature=wallet_pass.signature or b""),
         )

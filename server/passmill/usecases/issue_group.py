@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -37,10 +37,10 @@ _FLUSH_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPass:
-    """A pass to issue, with the pass.json its digest is of."""
+    """A pass to issue, with the line from which it was rendered to get its digest."""
 
     wallet_pass: WalletPass
-    pass_json: bytes
+    line: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,7 @@ class IssueGroups:
             batch[0].loaded.prepared,
             batch[0].identity,
             [
-                SignRequest(pass_json=each.pass_json, signing_time=each.wallet_pass.signing_time)
+                SignRequest(line=each.line, signing_time=each.wallet_pass.signing_time)
                 for each in rendered
             ],
         )

@@ -29,7 +29,7 @@ from passmill.usecases.pass_content import (
     TenantContent,
     check_draft,
     digest_of,
-    require_size,
+    size_refused,
 )
 from passmill.usecases.tenant_numbers import TenantNumbers
 
@@ -123,11 +123,12 @@ class IssuePasses:
         references = iter(await self._numbers.take_references(caller, count))
         outcomes: list[IssueOutcome] = []
         rendered: list[RenderedPass] = []
-        for draft, each in zip(drafts, checked, strict=True):
+        for index, (draft, each) in enumerate(zip(drafts, checked, strict=True)):
             if isinstance(each, AppError):
                 outcomes.append(each)
                 continue
-            issued, one = self._render(issuer, draft, each, next(references))
+            with size_refused(each.values, path=path(index)):
+                issued, one = self._render(issuer, draft, each, next(references))
             outcomes.append(issued)
             rendered.append(one)
             if len(rendered) % _RENDERED_AT_ONCE == 0:
@@ -170,8 +171,8 @@ class IssuePasses:
             try:
                 one = check_draft(issuer.loaded, draft, path=path(index))
                 if len(one.slot_values) > _LARGE_VALUES:
-                    _, trial = self._render(issuer, draft, one, ReferenceNumber(0))
-                    require_size(trial.pass_json, one.values, path=path(index))
+                    with size_refused(one.values, path=path(index)):
+                        self._render(issuer, draft, one, ReferenceNumber(0))
                 checked.append(one)
             except AppError as error:
                 checked.append(error)
@@ -202,8 +203,8 @@ class IssuePasses:
             digest=b"",
             signature=None,
         )
-        pass_json = issuer.content.render(issuer.loaded, wallet_pass, checked.values)
-        wallet_pass = wallet_pass.with_digest(digest_of(pass_json))
+        line = issuer.content.encode(wallet_pass)
+        wallet_pass = wallet_pass.with_digest(digest_of(issuer.loaded.render(line)))
         revision = issuer.loaded.revision
         issued = IssuedPass(
             wallet_pass=wallet_pass,
@@ -212,7 +213,7 @@ class IssuePasses:
             template_id=revision.template_id,
             revision_number=revision.number,
         )
-        return issued, RenderedPass(wallet_pass=wallet_pass, pass_json=pass_json)
+        return issued, RenderedPass(wallet_pass=wallet_pass, line=line)
 
     def _dry_run(
         self,

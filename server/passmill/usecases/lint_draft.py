@@ -33,6 +33,7 @@ _REFUSALS: Final = {
     "BUNDLE_TOO_LARGE": FindingCode.TOTAL_SIZE,
     "IMAGE_TOO_LARGE": FindingCode.IMAGE_TOO_LARGE,
     "MISSING_ICON": FindingCode.IMAGE_MISSING,
+    "UNREADABLE_DOCUMENT": FindingCode.PASS_SIZE,
 }
 
 
@@ -97,7 +98,8 @@ def prepare_draft(
     except InvalidBundle as error:
         # The signer has the last word, as with an image that was damaged where it is stored.
         code = _REFUSALS.get(error.reason, FindingCode.IMAGE_INVALID)
-        refusal = Finding(severity=Severity.ERROR, code=code, path="images", message=str(error))
+        path = "fields" if code is FindingCode.PASS_SIZE else "images"
+        refusal = Finding(severity=Severity.ERROR, code=code, path=path, message=str(error))
         return [refusal, *findings], None
 
 

@@ -1,14 +1,15 @@
-"""What a pass shows: drafts checked against their template, passes rendered to pass.json."""
+"""What a pass shows: drafts checked against their template, passes made ready to render."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from passmill.domain.apple import PassData
+from passmill.domain.apple import PassData, encode_pass_data, expires_at
 from passmill.domain.callers import Caller
 from passmill.domain.ids import PassId, SerialNumbers, TenantId
 from passmill.domain.keyring import Keyring
@@ -16,12 +17,10 @@ from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
 from passmill.domain.reference_ids import format_reference_id
 from passmill.domain.values import Value, values_from_json, values_to_json
 from passmill.errors import AppError, FieldError, Reason
-from passmill.signing.revisions import LoadedRevision
+from passmill.signing.revisions import LoadedRevision, PassTooLarge
 from passmill.usecases.tenant_numbers import TenantNumbers
 
 _WANTED_PHONE = 'must be a number with country code, such as "+12065550123"'
-# What the signer takes; Wallet gives no figure.
-MAX_PASS_JSON_BYTES = 2 << 20
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _PHONE_PUNCTUATION = re.compile(r"[\s().\-/]")
 
@@ -71,7 +70,7 @@ def invalid_values(fields: list[FieldError]) -> AppError:
 
 @dataclass(frozen=True, slots=True)
 class TenantContent:
-    """Renders the passes of one tenant."""
+    """Encodes the passes of one tenant for rendering."""
 
     tenant_id: TenantId
     serial_numbers: SerialNumbers
@@ -81,22 +80,15 @@ class TenantContent:
         """Apple's serial number of a pass."""
         return self.serial_numbers.of(pass_id)
 
-    def render(
-        self,
-        loaded: LoadedRevision,
-        wallet_pass: WalletPass,
-        values: Mapping[str, Value] | None = None,
-    ) -> bytes:
-        """A pass's pass.json as it must be now. `values`: the pass's own, when already parsed."""
-        if values is None:
-            values = stored_values(loaded, wallet_pass)
-        return loaded.compiled.render(self._pass_data(wallet_pass, values))
+    def encode(self, wallet_pass: WalletPass) -> bytes:
+        """The line that a pass is rendered from, as it must be now."""
+        return encode_pass_data(self._pass_data(wallet_pass, {}), wallet_pass.slot_values)
 
     def expires_at(
         self, loaded: LoadedRevision, wallet_pass: WalletPass, values: Mapping[str, Value]
     ) -> datetime | None:
         """When a pass expires, as it shows; None when it does not."""
-        return loaded.compiled.expires_at(self._pass_data(wallet_pass, values))
+        return expires_at(loaded.content, self._pass_data(wallet_pass, values))
 
     def _pass_data(self, wallet_pass: WalletPass, values: Mapping[str, Value]) -> PassData:
         return PassData(
@@ -113,13 +105,17 @@ class TenantContent:
         )
 
 
-def require_size(pass_json: bytes, values: Mapping[str, Value], *, path: str) -> None:
-    """AppError INVALID_VALUES, naming the longest value, when a pass.json is too large to sign."""
-    if len(pass_json) <= MAX_PASS_JSON_BYTES:
-        return
-    longest = max(values, key=lambda name: len(str(values[name])), default="")
-    message = f"makes the pass {len(pass_json)} bytes long; {MAX_PASS_JSON_BYTES} are allowed"
-    raise invalid_values([FieldError(path=f'{path}.values["{longest}"]', message=message)])
+@contextmanager
+def size_refused(values: Mapping[str, Value], *, path: str) -> Iterator[None]:
+    """Where a pass is rendered: AppError INVALID_VALUES, naming the longest of its values, in place
+    of PassTooLarge."""
+    try:
+        yield
+    except PassTooLarge as error:
+        longest = max(values, key=lambda name: len(str(values[name])), default="")
+        message = "makes the pass more than two mebibytes long, which no pass may be; shorten it"
+        field = FieldError(path=f'{path}.values["{longest}"]', message=message)
+        raise invalid_values([field]) from error
 
 
 def stored_values(loaded: LoadedRevision, wallet_pass: WalletPass) -> Mapping[str, Value]:
@@ -134,7 +130,7 @@ def digest_of(pass_json: bytes) -> bytes:
 
 
 class PassContents:
-    """Gives each tenant its renderer."""
+    """Gives each tenant its encoder."""
 
     __slots__ = ("_keyring", "_numbers")
 
@@ -143,6 +139,6 @@ class PassContents:
         self._keyring = keyring
 
     async def of(self, caller: Caller) -> TenantContent:
-        """The renderer of the caller's tenant."""
+        """The encoder of the caller's tenant."""
         serial_numbers = await self._numbers.serial_numbers(caller)
         return TenantContent(caller.tenant_id, serial_numbers, self._keyring)

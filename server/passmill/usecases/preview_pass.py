@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from passmill.domain.apple import PassData
+from passmill.domain.apple import PassData, encode_pass_data
 from passmill.domain.callers import Caller
 from passmill.domain.clock import Clock
 from passmill.domain.ids import RevisionId, TemplateId
@@ -20,7 +20,6 @@ from passmill.domain.templates import Finding, TemplateContent
 from passmill.domain.tenants import StoredIdentity
 from passmill.signing.identities import IdentityCache
 from passmill.signing.previews import seal_preview
-from passmill.signing.revisions import LoadedRevision
 from passmill.store.assets import find_contents
 from passmill.store.database import Database, Transaction
 from passmill.store.programs import get_program
@@ -32,7 +31,7 @@ from passmill.usecases.lint_draft import (
     read_surroundings,
 )
 from passmill.usecases.load_revision import not_published
-from passmill.usecases.pass_content import check_draft
+from passmill.usecases.pass_content import CheckedDraft, check_draft, size_refused
 
 # Shown where an issued pass has its own: 0000-0000, plainly a sample.
 _SAMPLE_REFERENCE: Final = ReferenceNumber(0)
@@ -92,14 +91,17 @@ class PreviewPass:
         )
         if loaded is None:
             return Preview(pass_json=b"", bundle=b"", findings=findings)
-        pass_json = loaded.compiled.render(_pass_data(loaded, draft))
+        checked = check_draft(loaded, draft, path="draft")
+        line = _encode(checked, draft)
+        with size_refused(checked.values, path="draft"):
+            pass_json = loaded.render(line)
         bundle = b""
         if (stored := subject.surroundings.identity) is not None:
             identity = await self._identities.load(caller, stored.signing_identity_id)
             bundle = await asyncio.to_thread(
                 seal_preview,
                 loaded.prepared,
-                pass_json,
+                line,
                 identity,
                 signing_time=next_signing_time(self._clock.now(), previous=None),
             )
@@ -141,14 +143,13 @@ class PreviewPass:
         )
 
 
-def _pass_data(loaded: LoadedRevision, draft: PassDraft) -> PassData:
-    checked = check_draft(loaded, draft, path="draft")
-    return PassData(
+def _encode(checked: CheckedDraft, draft: PassDraft) -> bytes:
+    pass_data = PassData(
         serial_number=f"PREVIEW-{secrets.token_hex(16).upper()}",
         authentication_token="",
         reference_id=format_reference_id(_SAMPLE_REFERENCE),
         holder_name=checked.holder.name,
         holder_phone=checked.holder.phone,
-        values=checked.values,
         expires_at=draft.expire_time,
     )
+    return encode_pass_data(pass_data, checked.slot_values)

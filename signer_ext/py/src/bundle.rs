@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 
-use pkpass::{Backend, Bundle, Unsigned, Workers};
+use pkpass::{Backend, Bundle, Document, Unsigned, Workers};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
@@ -24,13 +24,19 @@ pub(crate) struct PreparedRevision {
 #[pymethods]
 impl PreparedRevision {
     #[new]
-    fn new(python: Python<'_>, files: &Bound<'_, PyMapping>) -> PyResult<Self> {
+    fn new(
+        python: Python<'_>,
+        files: &Bound<'_, PyMapping>,
+        document: PyBackedStr,
+    ) -> PyResult<Self> {
         let mut held: Vec<(PyBackedStr, PyBackedBytes)> = Vec::new();
         for item in files.items()?.iter() {
             held.push(item.extract()?);
         }
         let inner = detached(python, || {
-            pkpass::PreparedRevision::new(held.iter().map(|(name, data)| (&**name, &**data)))
+            let document = Document::from_json(document.as_bytes())?;
+            let files = held.iter().map(|(name, data)| (&**name, &**data));
+            pkpass::PreparedRevision::new(files, document)
         })?;
         Ok(Self { inner })
     }
@@ -58,50 +64,78 @@ impl PreparedRevision {
 /// no handle.
 static REPAIRED: AtomicU64 = AtomicU64::new(0);
 
-/// Digest and signature of one pass.
-type Signed<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+/// What to sign, and who signs it.
+struct Batch<'a> {
+    passes: Vec<Unsigned<'a>>,
+    workers: Workers<'a>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(
+        python: Python<'_>,
+        pass_data: &'a [u8],
+        signing_times: &[i64],
+        threads: Option<usize>,
+        portable: bool,
+    ) -> PyResult<Self> {
+        let lines = python.detach(|| pkpass::lines(pass_data));
+        if lines.len() != signing_times.len() {
+            return Err(PyValueError::new_err(format!(
+                "{} lines of pass_data, but {} signing_times",
+                lines.len(),
+                signing_times.len()
+            )));
+        }
+        let unsigned = |(line, &signing_time)| Unsigned { line, signing_time };
+        let passes = lines.into_iter().zip(signing_times).map(unsigned).collect();
+        let threads = match threads {
+            Some(count) => NonZeroUsize::new(count)
+                .ok_or_else(|| PyValueError::new_err("threads must be at least 1"))?,
+            None => available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        };
+        let backend = if portable { Backend::Portable } else { Backend::Auto };
+        Ok(Self { passes, workers: Workers { threads, backend, repaired: &REPAIRED } })
+    }
+}
+
+#[pyfunction]
+pub(crate) fn render<'py>(
+    python: Python<'py>,
+    revision: &PreparedRevision,
+    pass_data: PyBackedBytes,
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let rendered =
+        detached(python, || pkpass::render::render(revision.inner.document(), &pass_data))?;
+    Ok(to_column(python, rendered))
+}
+
+/// One stored column of a batch.
+type Column<'py> = Vec<Bound<'py, PyBytes>>;
 
 #[pyfunction]
 #[pyo3(signature = (
-    revision, pass_jsons, identity, signing_times, *, threads = None, portable = false
+    revision, pass_data, identity, signing_times, *, threads = None, portable = false
 ))]
 pub(crate) fn sign_batch<'py>(
     python: Python<'py>,
     revision: &PreparedRevision,
-    pass_jsons: Vec<PyBackedBytes>,
+    pass_data: PyBackedBytes,
     identity: &SigningIdentity,
     signing_times: Vec<i64>,
     threads: Option<usize>,
     portable: bool,
-) -> PyResult<Vec<Signed<'py>>> {
-    if pass_jsons.len() != signing_times.len() {
-        return Err(PyValueError::new_err(format!(
-            "{} pass_jsons, but {} signing_times",
-            pass_jsons.len(),
-            signing_times.len()
-        )));
-    }
-    let threads = match threads {
-        Some(count) => NonZeroUsize::new(count)
-            .ok_or_else(|| PyValueError::new_err("threads must be at least 1"))?,
-        None => available_parallelism().unwrap_or(NonZeroUsize::MIN),
-    };
-    let backend = if portable { Backend::Portable } else { Backend::Auto };
-    let workers = Workers { threads, backend, repaired: &REPAIRED };
+) -> PyResult<(Column<'py>, Column<'py>)> {
+    let batch = Batch::new(python, &pass_data, &signing_times, threads, portable)?;
     let signed = detached(python, || {
-        let passes: Vec<Unsigned<'_>> = pass_jsons
-            .iter()
-            .zip(&signing_times)
-            .map(|(pass_json, &signing_time)| Unsigned { pass_json, signing_time })
-            .collect();
-        pkpass::sign_batch(&revision.inner, &passes, &identity.inner, workers)
+        pkpass::sign_batch(&revision.inner, &batch.passes, &identity.inner, batch.workers)
     })?;
-    Ok(signed
-        .into_iter()
-        .map(|signed| {
-            (PyBytes::new(python, &signed.digest), PyBytes::new(python, &signed.signature))
-        })
-        .collect())
+    let (digests, signatures): (Vec<_>, Vec<_>) =
+        signed.into_iter().map(|signed| (signed.digest, signed.signature)).unzip();
+    Ok((to_column(python, digests), to_column(python, signatures)))
+}
+
+fn to_column(python: Python<'_>, items: Vec<impl AsRef<[u8]>>) -> Column<'_> {
+    items.into_iter().map(|item| PyBytes::new(python, item.as_ref())).collect()
 }
 
 #[pyfunction]
@@ -110,40 +144,51 @@ pub(crate) fn repaired_signatures() -> u64 {
 }
 
 #[pyfunction]
-#[pyo3(signature = (revision, pass_json, certificate, *, signing_time, digest, signature))]
+#[pyo3(signature = (revision, pass_data, certificate, *, signing_time, digest, signature))]
 pub(crate) fn assemble<'py>(
     python: Python<'py>,
     revision: &PreparedRevision,
-    pass_json: PyBackedBytes,
+    pass_data: PyBackedBytes,
     certificate: &SigningCertificate,
     signing_time: i64,
     digest: PyBackedBytes,
     signature: PyBackedBytes,
 ) -> PyResult<Bound<'py, PyBytes>> {
+    let &[line] = pkpass::lines(&pass_data).as_slice() else {
+        return Err(PyValueError::new_err("pass_data must be one line"));
+    };
     let bundle = detached(python, || {
-        let pass = Unsigned { pass_json: &pass_json, signing_time };
+        let pass = Unsigned { line, signing_time };
         pkpass::assemble(&revision.inner, pass, &certificate.inner, &digest, &signature)
     })?;
     to_bytes(python, &bundle)
 }
 
 #[pyfunction]
-#[pyo3(signature = (revision, pass_json, identity, *, signing_time))]
-pub(crate) fn seal<'py>(
-    python: Python<'py>,
+#[pyo3(signature = (
+    revision, pass_data, identity, signing_times, *, threads = None, portable = false
+))]
+pub(crate) fn seal(
+    python: Python<'_>,
     revision: &PreparedRevision,
-    pass_json: PyBackedBytes,
+    pass_data: PyBackedBytes,
     identity: &SigningIdentity,
-    signing_time: i64,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let bundle = detached(python, || {
-        pkpass::seal(
-            &revision.inner,
-            Unsigned { pass_json: &pass_json, signing_time },
-            &identity.inner,
-        )
+    signing_times: Vec<i64>,
+    threads: Option<usize>,
+    portable: bool,
+) -> PyResult<Vec<Py<PyBytes>>> {
+    let batch = Batch::new(python, &pass_data, &signing_times, threads, portable)?;
+    // Copied while others sign: at the end, one thread would copy alone.
+    let deliver = |bundles: Vec<Bundle<'_>>| {
+        Python::attach(|python| {
+            let deliver = |bundle| to_bytes(python, bundle).map(Bound::unbind);
+            bundles.iter().map(deliver).collect()
+        })
+    };
+    let sealed: Vec<PyResult<Py<PyBytes>>> = detached(python, || {
+        pkpass::seal(&revision.inner, &batch.passes, &identity.inner, batch.workers, deliver)
     })?;
-    to_bytes(python, &bundle)
+    sealed.into_iter().collect()
 }
 
 /// Copies a bundle's two pieces straight into the Python object.

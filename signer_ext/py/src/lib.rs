@@ -26,7 +26,7 @@ mod _signer {
 
     #[pymodule_export]
     use bundle::{
-        BundleReport, PreparedRevision, assemble, inspect_png, pack_passes, read_bundle,
+        BundleReport, PreparedRevision, assemble, inspect_png, pack_passes, read_bundle, render,
         repaired_signatures, seal, sign_batch,
     };
     #[pymodule_export]

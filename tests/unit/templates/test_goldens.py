@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from passmill.domain.apple import compile_template, render_reference, static_files
+from passmill.domain.apple import render_reference, static_files
 from passmill.domain.templates import compile_value_rules
 from tests.support import templates
 from tests.support.golden import Golden
+from tests.support.rendering import Rendering
 
 NAMES = sorted(templates.TEMPLATES)
 
@@ -16,7 +17,7 @@ NAMES = sorted(templates.TEMPLATES)
 def test_pass_json_is_as_reviewed(name: str, golden: Golden) -> None:
     """A full pass of each style comes out byte for byte as the golden file says."""
     content = templates.TEMPLATES[name]()
-    rendered = compile_template(content, templates.PINS).render(templates.pass_data(content))
+    rendered = Rendering(content).render(templates.pass_data(content))
     golden.check(f"pass_json/{name}.json", rendered)
     assert not rendered.endswith(b"\n")
 
@@ -26,18 +27,18 @@ def test_bare_pass_json_is_as_reviewed(name: str, golden: Golden) -> None:
     """A voided pass without any optional value leaves out what the golden file leaves out."""
     content = templates.TEMPLATES[name]()
     bare = templates.bare_pass_data(content)
-    rendered = compile_template(content, templates.PINS).render(bare)
+    rendered = Rendering(content).render(bare)
     golden.check(f"pass_json/{name}_bare.json", rendered)
     assert json.loads(rendered)["voided"] is True
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_compiled_and_reference_renderer_agree_on_samples(name: str) -> None:
-    """The fast renderer gives the plain renderer's bytes for full and bare passes of each style."""
+def test_signer_and_reference_renderer_agree_on_samples(name: str) -> None:
+    """The signer gives the reference renderer's bytes for full and bare passes of each style."""
     content = templates.TEMPLATES[name]()
-    compiled = compile_template(content, templates.PINS)
+    rendering = Rendering(content)
     for sample in (templates.pass_data(content), templates.bare_pass_data(content)):
-        assert compiled.render(sample) == render_reference(content, templates.PINS, sample)
+        assert rendering.render(sample) == render_reference(content, templates.PINS, sample)
 
 
 @pytest.mark.parametrize("name", NAMES)

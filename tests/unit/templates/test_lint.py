@@ -9,7 +9,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from passmill.domain.apple import ImageInfo, compile_template, lint
+from passmill.domain.apple import ImageInfo, lint
 from passmill.domain.apple.lint.fields import contrast
 from passmill.domain.templates import (
     AppleHints,
@@ -53,6 +53,7 @@ from tests.support.lint_changes import (
     plain,
     resized,
 )
+from tests.support.rendering import Rendering
 from tests.support.template_strategies import ANY_TEXTS, TEXTS, contents
 
 CASES = [*TEXT_AND_FIELD_CASES, *IMAGE_CASES, *BUNDLE_CASES, *OTHER_CASES]
@@ -130,9 +131,9 @@ def test_what_has_no_error_renders(content: TemplateContent) -> None:
     event("has errors" if has_errors else "renders")
     if has_errors:
         return
-    compiled = compile_template(content, templates.PINS)
+    rendering = Rendering(content)
     for sample in (templates.pass_data(content), templates.bare_pass_data(content)):
-        parsed = json.loads(compiled.render(sample))
+        parsed = json.loads(rendering.render(sample))
         assert {"formatVersion", "organizationName", "description"} <= parsed.keys()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passmill.domain.apple import PassData, compile_template
+from passmill.domain.apple import PassData
 from passmill.domain.money import Money
 from passmill.domain.templates import Field, FieldPosition, Slot, SlotType
 from passmill.domain.templates.placeholders import (
@@ -20,6 +20,7 @@ from passmill.domain.templates.placeholders import (
 )
 from passmill.domain.values import Value
 from tests.support import templates
+from tests.support.rendering import Rendering
 
 ANYTHING = st.text(st.sampled_from('ab{}."_ ') | st.characters(), max_size=20)
 
@@ -98,7 +99,7 @@ def test_values_alone_keep_their_type(
     data = PassData(
         serial_number="1", authentication_token="2", reference_id="3", values={"x": value}
     )
-    parsed = json.loads(compile_template(content, templates.PINS).render(data))
+    parsed = json.loads(Rendering(content).render(data))
     field = parsed["generic"]["primaryFields"][0]
     assert field["value"] == alone
     assert type(field["value"]) is type(alone)

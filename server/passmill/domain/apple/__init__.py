@@ -3,29 +3,24 @@
 from passmill.domain.apple.document import RevisionPins
 from passmill.domain.apple.field_nodes import TemplateNotRenderable
 from passmill.domain.apple.lint import ImageInfo, lint
-from passmill.domain.apple.nodes import Form, Hole
 from passmill.domain.apple.pass_json import (
-    CompiledTemplate,
-    MissingValue,
     PassData,
-    Piece,
-    compile_template,
+    encode_pass_data,
+    expires_at,
+    write_document,
 )
 from passmill.domain.apple.reference import render_reference
 from passmill.domain.apple.static_files import static_files
 
 __all__ = [
-    "CompiledTemplate",
-    "Form",
-    "Hole",
     "ImageInfo",
-    "MissingValue",
     "PassData",
-    "Piece",
     "RevisionPins",
     "TemplateNotRenderable",
-    "compile_template",
+    "encode_pass_data",
+    "expires_at",
     "lint",
     "render_reference",
     "static_files",
+    "write_document",
 ]

@@ -7,7 +7,7 @@ it (unless `keep`); a list goes when nothing is left in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -90,23 +90,6 @@ class ArrayNode:
 
 
 Node: TypeAlias = Constant | TextNode | ScalarNode | FirstOf | ObjectNode | ArrayNode
-
-
-def holes(node: Node) -> Iterator[Hole]:
-    """All holes in order."""
-    match node:
-        case Constant():
-            pass
-        case TextNode(parts):
-            yield from (part for part in parts if isinstance(part, Hole))
-        case ScalarNode(hole):
-            yield hole
-        case FirstOf(nodes) | ArrayNode(nodes):
-            for inner in nodes:
-                yield from holes(inner)
-        case ObjectNode(members):
-            for _, inner in members:
-                yield from holes(inner)
 
 
 def prune(node: Node, absent: Set[str]) -> Node | None:

@@ -1,19 +1,19 @@
-"""pass.json of one pass, quickly: a revision is compiled once, a pass fills the holes.
+"""What pass.json is rendered from: a document a template revision, a line a pass.
 
-The bytes are compact UTF-8 JSON in a fixed key order without a trailing newline. Equal input gives
-equal bytes for ever: nothing here looks at a clock, a locale or a time zone database.
+The signer renders (`signer_ext/README.md` has the form of both); `reference.render_reference` says
+byte for byte what must come of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeAlias
+from json.encoder import encode_basestring
+from typing import Any, Final, TypeAlias
 
 from passmill.domain.apple.document import RevisionPins, build_document
-from passmill.domain.apple.filling import Sources, Writer, barcode_encoding, writer
 from passmill.domain.apple.nodes import (
     AUTHENTICATION_TOKEN,
     EXPIRES_AT,
@@ -21,31 +21,36 @@ from passmill.domain.apple.nodes import (
     ArrayNode,
     Constant,
     FirstOf,
-    Form,
     Hole,
     Node,
     ObjectNode,
     ScalarNode,
     TextNode,
-    holes,
-    prune,
 )
+from passmill.domain.apple.text_nodes import parse_date, single_placeholder, write_date
+from passmill.domain.money import CURRENCY_DECIMALS
 from passmill.domain.templates.content import TemplateContent
 from passmill.domain.templates.placeholders import (
     HOLDER_NAME,
     HOLDER_PHONE,
-    OPTIONAL_BUILT_INS,
     REFERENCE_ID,
     SERIAL_NUMBER,
+    parse_text,
 )
-from passmill.domain.values import Value
+from passmill.domain.values import SlotType, Value, value_to_json, values_to_json
 
-# One piece of pass.json: UTF-8 text as it is, or a hole. Plain data, for other renderers to use.
-Piece: TypeAlias = str | Hole
+Sources: TypeAlias = Mapping[str, Value | None]
 
-# Passes of one template differ in which optional values they have, mostly in few ways; beyond this
-# many the memory is let go and filled anew.
-_MAX_LAYOUTS: Final = 512
+# What every pass has besides its slots' values, in the order of a line; and whether it must.
+_BUILT_INS: Final = (
+    (SERIAL_NUMBER, SlotType.TEXT, True),
+    (AUTHENTICATION_TOKEN, SlotType.TEXT, True),
+    (REFERENCE_ID, SlotType.TEXT, True),
+    (HOLDER_NAME, SlotType.TEXT, False),
+    (HOLDER_PHONE, SlotType.TEXT, False),
+    (EXPIRES_AT, SlotType.INSTANT, False),
+    (VOIDED, SlotType.BOOLEAN, False),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,78 +72,17 @@ class PassData:
     expires_at: datetime | None = None
 
 
-class MissingValue(ValueError):
-    """A pass without a value that its template requires; `ValueRules.check` tells before."""
-
-
-def compile_template(content: TemplateContent, pins: RevisionPins) -> CompiledTemplate:
-    """A renderer for passes of one revision. Raises TemplateNotRenderable."""
-    return CompiledTemplate(content, build_document(content, pins))
-
-
-class CompiledTemplate:
-    """A template revision ready to render."""
-
-    __slots__ = ("_defaults", "_document", "_expiry", "_layouts", "_optional")
-
-    def __init__(self, content: TemplateContent, document: ObjectNode) -> None:
-        self._document = document
-        self._defaults = default_values(content)
-        optional = {slot.name for slot in content.slots if slot.can_be_absent}
-        optional |= OPTIONAL_BUILT_INS | {EXPIRES_AT, VOIDED}
-        used = {source for hole in holes(document) for source in hole.sources}
-        self._optional = tuple(sorted(optional & used))
-        self._layouts: dict[tuple[str, ...], _Layout] = {}
-        self._expiry = dict(document.members)["expirationDate"]
-
-    @property
-    def optional_sources(self) -> tuple[str, ...]:
-        """The sources that a pass may lack, sorted: `pieces` differ by which of them it lacks."""
-        return self._optional
-
-    def pieces(self, absent: tuple[str, ...] = ()) -> tuple[Piece, ...]:
-        """pass.json in pieces for passes that lack exactly `absent`, a sorted part of
-        `optional_sources`. Joined in order, holes filled as `filling.writer` does, encoded in
-        UTF-8, they are what `render` gives."""
-        return self._layout(absent).pieces
-
-    def render(self, pass_data: PassData) -> bytes:
-        """pass.json of one pass. Raises MissingValue."""
-        sources = gather_sources(self._defaults, pass_data)
-        find = sources.get
-        absent = tuple([name for name in self._optional if find(name) is None])
-        return (self._layouts.get(absent) or self._layout(absent)).fill(sources)
-
-    def expires_at(self, pass_data: PassData) -> datetime | None:
-        """When a pass ends, as its `expirationDate` says: by its own date, else by the template's;
-        None when it never does. Aware, whole seconds."""
-        sources = gather_sources(self._defaults, pass_data)
-        absent = {name for name in self._optional if sources.get(name) is None}
-        match prune(self._expiry, absent):
-            case Constant(value=str(date)):
-                return datetime.fromisoformat(date)
-            case TextNode(parts=(Hole(sources=(name,)),)):
-                moment = sources.get(name)
-                return moment.replace(microsecond=0) if isinstance(moment, datetime) else None
-            case _:
-                return None
-
-    def _layout(self, absent: tuple[str, ...]) -> _Layout:
-        layout = self._layouts.get(absent)
-        if layout is None:
-            if len(self._layouts) >= _MAX_LAYOUTS:
-                self._layouts.clear()
-            pruned = prune(self._document, frozenset(absent))
-            layout = _Layout(tuple(_merge(_flatten(pruned) if pruned else iter(()))))
-            self._layouts[absent] = layout
-        return layout
-
-
 def default_values(content: TemplateContent) -> dict[str, Value]:
     """The values that slots have without a pass's doing."""
     return {
         slot.name: slot.default_value for slot in content.slots if slot.default_value is not None
     }
+
+
+def optional_sources(content: TemplateContent) -> frozenset[str]:
+    """The sources that a pass may be without."""
+    built_ins = {name for name, _, is_required in _BUILT_INS if not is_required}
+    return frozenset(built_ins).union(s.name for s in content.slots if s.can_be_absent)
 
 
 def gather_sources(defaults: Mapping[str, Value], pass_data: PassData) -> Sources:
@@ -156,77 +100,83 @@ def gather_sources(defaults: Mapping[str, Value], pass_data: PassData) -> Source
     }
 
 
-class _Layout:
-    """The pieces for one set of present sources."""
-
-    __slots__ = ("_encodings", "_texts", "_writers", "pieces")
-
-    def __init__(self, pieces: tuple[Piece, ...]) -> None:
-        self.pieces = pieces
-        self._texts = ["" if isinstance(piece, Hole) else piece for piece in pieces]
-        placed = [(at, piece) for at, piece in enumerate(pieces) if isinstance(piece, Hole)]
-        self._writers: list[tuple[int, str, Writer]] = [
-            (at, hole.sources[0], writer(hole))
-            for at, hole in placed
-            if hole.form is not Form.ENCODING
-        ]
-        self._encodings = [(at, hole.sources) for at, hole in placed if hole.form is Form.ENCODING]
-
-    def fill(self, sources: Sources) -> bytes:
-        texts = self._texts.copy()
-        # Nothing here is None: what may be absent is not in this layout when it is.
-        try:
-            for at, source, write in self._writers:
-                texts[at] = write(sources[source])  # type: ignore[arg-type]
-            for at, names in self._encodings:
-                texts[at] = barcode_encoding([str(sources[name]) for name in names])
-        except KeyError as error:
-            raise MissingValue(f'values["{error.args[0]}"] is required') from None
-        return "".join(texts).encode()
+def expires_at(content: TemplateContent, pass_data: PassData) -> datetime | None:
+    """When a pass ends, as its `expirationDate` says: by its own date, else by the template's; None
+    when it never does. Aware, whole seconds."""
+    moment: Value | None = pass_data.expires_at
+    if moment is None and content.expires:
+        name = single_placeholder(parse_text(content.expires))
+        if name is None:
+            return parse_date(content.expires)
+        moment = pass_data.values.get(name, default_values(content).get(name))
+    return moment.replace(microsecond=0) if isinstance(moment, datetime) else None
 
 
-def _flatten(node: Node) -> Iterator[Piece]:
+def write_document(content: TemplateContent, pins: RevisionPins) -> str:
+    """The document from which the signer renders passes of one revision: JSON, as
+    `_signer.PreparedRevision` takes it. Raises TemplateNotRenderable."""
+    document = {
+        "built_ins": [
+            {"name": name, "type": kind, "required": is_required, "default": None}
+            for name, kind, is_required in _BUILT_INS
+        ],
+        "slots": [
+            {
+                "name": slot.name,
+                "type": slot.type,
+                "required": slot.required,
+                "default": None
+                if slot.default_value is None
+                else value_to_json(slot.default_value),
+            }
+            for slot in content.slots
+        ],
+        "decimals": CURRENCY_DECIMALS,
+        "document": _node(build_document(content, pins)),
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def encode_pass_data(pass_data: PassData, slot_values: str | None = None) -> bytes:
+    """One pass's line of a batch, with its line feed: what the signer renders with the document.
+
+    `slot_values`: the pass's values as they are stored (`values_to_json`), taken as they are in
+    place of `pass_data.values`.
+    """
+    name, phone, moment = pass_data.holder_name, pass_data.holder_phone, pass_data.expires_at
+    built_ins = (
+        encode_basestring(pass_data.serial_number),
+        encode_basestring(pass_data.authentication_token),
+        encode_basestring(pass_data.reference_id),
+        encode_basestring(name) if name else "null",
+        encode_basestring(phone) if phone else "null",
+        f'"{write_date(moment)}"' if moment else "null",
+        "true" if pass_data.voided else "null",
+    )
+    values = values_to_json(pass_data.values) if slot_values is None else slot_values
+    return f"[{','.join(built_ins)},{values}]\n".encode()
+
+
+def _node(node: Node) -> dict[str, Any]:
     match node:
         case Constant(value):
-            yield json.dumps(value, ensure_ascii=False)
+            # As text, for it must stand in the pass as it is written here.
+            return {"constant": json.dumps(value, ensure_ascii=False, allow_nan=False)}
         case TextNode(parts):
-            yield '"'
-            for part in parts:
-                yield part if isinstance(part, Hole) else _inner(part)
-            yield '"'
+            return {"text": [p if isinstance(p, str) else _hole(p) for p in parts]}
         case ScalarNode(hole):
-            yield hole
+            return {"scalar": _hole(hole)}
         case FirstOf(nodes):
-            yield from _flatten(nodes[0])
+            return {"first_of": [_node(inner) for inner in nodes]}
         case ArrayNode(items):
-            yield from _flatten_list("[", [("", item) for item in items], "]")
-        case ObjectNode(members):
-            named = [(f"{json.dumps(name, ensure_ascii=False)}:", inner) for name, inner in members]
-            yield from _flatten_list("{", named, "}")
+            return {"array": [_node(item) for item in items]}
+        case ObjectNode(members, whole, keep):
+            return {
+                "object": [[name, _node(inner)] for name, inner in members],
+                "whole": sorted(whole),
+                "keep": keep,
+            }
 
 
-def _flatten_list(opening: str, items: list[tuple[str, Node]], closing: str) -> Iterator[Piece]:
-    yield opening
-    for index, (name, node) in enumerate(items):
-        yield f",{name}" if index else name
-        yield from _flatten(node)
-    yield closing
-
-
-def _inner(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def _merge(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """The same with neighbouring texts joined."""
-    texts: list[str] = []
-    for piece in pieces:
-        if isinstance(piece, str):
-            texts.append(piece)
-            continue
-        if texts:
-            yield "".join(texts)
-            texts.clear()
-        yield piece
-    if texts:
-        yield "".join(texts)
+def _hole(hole: Hole) -> dict[str, Any]:
+    return {"sources": hole.sources, "form": hole.form}

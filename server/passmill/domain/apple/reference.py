@@ -1,6 +1,6 @@
 """The plain renderer: builds pass.json as an object and leaves the writing to `json`.
 
-Slow and obvious; what every faster renderer must equal byte for byte.
+Slow and obvious; what the signer, which renders all passes, must equal byte for byte.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from passmill.domain.apple.document import RevisionPins, build_document, fits_latin1
-from passmill.domain.apple.filling import Sources
 from passmill.domain.apple.nodes import (
     ArrayNode,
     Constant,
@@ -25,7 +24,12 @@ from passmill.domain.apple.nodes import (
     ScalarNode,
     TextNode,
 )
-from passmill.domain.apple.pass_json import PassData, default_values, gather_sources
+from passmill.domain.apple.pass_json import (
+    PassData,
+    Sources,
+    default_values,
+    gather_sources,
+)
 from passmill.domain.apple.text_nodes import plain_number, write_date
 from passmill.domain.money import Money
 from passmill.domain.templates.content import TemplateContent

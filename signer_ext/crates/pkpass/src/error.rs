@@ -115,6 +115,16 @@ reasons! {
     BundleTooLarge = InvalidBundle, "BUNDLE_TOO_LARGE";
     /// `pass.json` is empty or too large.
     PassJsonSize = InvalidBundle, "PASS_JSON_SIZE";
+    /// The document that `pass.json` is rendered from is not one.
+    UnreadableDocument = InvalidBundle, "UNREADABLE_DOCUMENT";
+    /// The line of a pass is not one.
+    UnreadablePassData = InvalidBundle, "UNREADABLE_PASS_DATA";
+    /// A pass has a value for a slot that its revision does not have.
+    UnknownSlot = InvalidBundle, "UNKNOWN_SLOT";
+    /// A value is not of its slot's type.
+    WrongValue = InvalidBundle, "WRONG_VALUE";
+    /// A required value is missing.
+    MissingValue = InvalidBundle, "MISSING_VALUE";
     /// Not a PNG image, or a damaged header.
     NotAPng = InvalidBundle, "NOT_A_PNG";
     /// A PNG image with chunks that are cut, changed or missing.

@@ -2,8 +2,8 @@
 //! back strictly.
 //!
 //! Pure Rust without I/O, clock, logging or globals. [`PreparedRevision`] holds what all passes of
-//! a template revision share; [`sign_batch`] signs, [`assemble`] makes the bundle of a stored
-//! recipe without the key, [`seal`] does both.
+//! a template revision share; [`render`](render::render) makes their `pass.json`, [`sign_batch`]
+//! signs, [`assemble`] makes the bundle of a stored recipe without the key, [`seal`] does both.
 
 pub mod archive;
 pub mod certificate;
@@ -18,6 +18,7 @@ pub mod png;
 mod private_key;
 mod proof;
 pub mod reader;
+pub mod render;
 pub mod revision;
 pub mod seal;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use certificate::SigningCertificate;
 pub use error::{Error, Kind, Reason, Result};
 pub use identity::SigningIdentity;
 pub use reader::{BundleReport, read_bundle};
+pub use render::{Document, lines};
 pub use revision::{Bundle, PreparedRevision};
 pub use rsa_mb::Backend;
 pub use seal::{Signed, Unsigned, Workers, assemble, seal, sign_batch};

@@ -1,9 +1,10 @@
 //! A template revision's fixed files, checked, hashed and zip-framed once, for any number of
-//! passes.
+//! passes; with the document that their `pass.json` is rendered from.
 
 use crate::archive::{ArchiveWriter, CENTRAL_BYTES, END_BYTES, LOCAL_BYTES};
 use crate::error::{Error, Reason, Result};
 use crate::manifest::{ManifestFrame, Sha1, sha1};
+use crate::render::Document;
 use crate::{names, png};
 
 /// Most files of a revision.
@@ -24,13 +25,17 @@ pub struct PreparedRevision {
     entries: Vec<u8>,
     central: Vec<u8>,
     manifest: ManifestFrame,
+    document: Document,
 }
 
 impl PreparedRevision {
     /// Checks and prepares all files of a bundle but `pass.json`, `manifest.json` and `signature`.
     ///
     /// Refuses with a reason of kind `InvalidBundle` and names the file.
-    pub fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self> {
+    pub fn new<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        document: Document,
+    ) -> Result<Self> {
         let mut files: Vec<(&str, &[u8])> = files.into_iter().collect();
         files.sort_unstable_by_key(|(name, _)| *name);
         check_set(&files)?;
@@ -57,7 +62,7 @@ impl PreparedRevision {
         let manifest = ManifestFrame::new(digests);
         let (entries, central, _) = archive.into_parts();
         let names = files.iter().map(|(name, _)| (*name).to_owned()).collect();
-        Ok(Self { names, content_bytes, entries, central, manifest })
+        Ok(Self { names, content_bytes, entries, central, manifest, document })
     }
 
     /// The file names, sorted by their bytes.
@@ -70,6 +75,12 @@ impl PreparedRevision {
     #[must_use]
     pub fn content_bytes(&self) -> usize {
         self.content_bytes
+    }
+
+    /// What `pass.json` is rendered from.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
     }
 
     /// The manifest of a pass whose `pass.json` has this digest.
@@ -146,8 +157,8 @@ pub fn check_pass_json(pass_json: &[u8]) -> Result<()> {
     Err(Error::new(
         Reason::PassJsonSize,
         format!(
-            "pass.json has {} bytes; 1 to {MAX_PASS_JSON_BYTES} are allowed: shorten the pass's \
-             values",
+            "pass.json has {} bytes or more; 1 to {MAX_PASS_JSON_BYTES} are allowed: shorten the \
+             pass's values",
             pass_json.len()
         ),
     ))
@@ -211,7 +222,7 @@ mod tests {
     use crate::testing;
 
     fn reason(files: &[(&str, &[u8])]) -> Result<()> {
-        PreparedRevision::new(files.iter().copied()).map(|_| ())
+        PreparedRevision::new(files.iter().copied(), testing::document()).map(|_| ())
     }
 
     fn refusal(files: &[(&str, &[u8])]) -> Reason {
@@ -223,8 +234,8 @@ mod tests {
     fn is_independent_of_order() {
         let icon = testing::png();
         let files = [("logo.png", icon.as_slice()), ("a.txt", b"text"), ("icon.png", &icon)];
-        let one = PreparedRevision::new(files).unwrap();
-        let other = PreparedRevision::new(files.into_iter().rev()).unwrap();
+        let one = PreparedRevision::new(files, testing::document()).unwrap();
+        let other = PreparedRevision::new(files.into_iter().rev(), testing::document()).unwrap();
         assert_eq!(one.names(), ["a.txt", "icon.png", "logo.png"]);
         assert_eq!(one.content_bytes(), 4 + 2 * icon.len());
         let bundle =

@@ -11,7 +11,7 @@ use der::asn1::ObjectIdentifier;
 
 use crate::cms::tlv;
 use crate::manifest::sha1;
-use crate::{PreparedRevision, SigningCertificate, SigningIdentity};
+use crate::{Document, PreparedRevision, SigningCertificate, SigningIdentity};
 
 /// 2026-02-01 00:00:00 UTC, within the validity of all default certificates.
 pub(crate) const NOW: i64 = 1_769_904_000;
@@ -212,11 +212,36 @@ pub(crate) fn png() -> Vec<u8> {
 /// A revision of an icon and a translation.
 pub(crate) fn revision() -> PreparedRevision {
     let png = png();
-    PreparedRevision::new([("icon.png", png.as_slice()), ("en.lproj/pass.strings", b"\xff\xfea\0")])
-        .unwrap()
+    let files = [("icon.png", png.as_slice()), ("en.lproj/pass.strings", b"\xff\xfea\0")];
+    PreparedRevision::new(files, document()).unwrap()
 }
 
-/// A `pass.json` for the default certificate.
+/// A document for the default certificate: a serial number, and a note that may be absent.
+pub(crate) fn document() -> Document {
+    Document::from_json(
+        format!(
+            r#"{{
+            "built_ins":[{{"name":"serial","type":"text","required":true,"default":null}}],
+            "slots":[{{"name":"note","type":"text","required":false,"default":null}}],
+            "decimals":{{}},
+            "document":{{"object":[
+                ["passTypeIdentifier",{{"constant":"\"{PASS_TYPE}\""}}],
+                ["teamIdentifier",{{"constant":"\"TEAM123456\""}}],
+                ["serialNumber",{{"text":[{{"sources":["serial"],"form":"text"}}]}}],
+                ["note",{{"text":[{{"sources":["note"],"form":"text"}}]}}]
+            ],"whole":[],"keep":true}}}}"#
+        )
+        .as_bytes(),
+    )
+    .unwrap()
+}
+
+/// The line of a pass of that document.
+pub(crate) fn line(serial_number: usize) -> Vec<u8> {
+    format!(r#"["{serial_number}",{{}}]"#).into_bytes()
+}
+
+/// What the document makes of that line.
 pub(crate) fn pass_json(serial_number: usize) -> Vec<u8> {
     let identity = format!(r#""passTypeIdentifier":"{PASS_TYPE}","teamIdentifier":"TEAM123456""#);
     format!(r#"{{{identity},"serialNumber":"{serial_number}"}}"#).into_bytes()

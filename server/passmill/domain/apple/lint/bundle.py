@@ -5,6 +5,7 @@ The limits are the signer's (signer_ext/README.md).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,8 +13,18 @@ from passmill.domain.apple.document import RevisionPins, build_document
 from passmill.domain.apple.field_nodes import TemplateNotRenderable
 from passmill.domain.apple.lint.images import ImageInfo
 from passmill.domain.apple.lint.report import Report
-from passmill.domain.apple.nodes import Hole
-from passmill.domain.apple.pass_json import CompiledTemplate
+from passmill.domain.apple.nodes import (
+    ArrayNode,
+    Constant,
+    FirstOf,
+    Node,
+    ObjectNode,
+    ScalarNode,
+    TextNode,
+    prune,
+)
+from passmill.domain.apple.pass_json import optional_sources
+from passmill.domain.apple.reference import Json
 from passmill.domain.apple.static_files import image_path, strings_bytes, strings_path
 from passmill.domain.templates.findings import FindingCode, Severity
 
@@ -78,12 +89,29 @@ def check_pass_json(report: Report) -> None:
     except TemplateNotRenderable as error:
         report.error(FindingCode.TEXT_INVALID, error.path, error.message)
         return
-    compiled = CompiledTemplate(report.content, document)
-    pieces = compiled.pieces(compiled.optional_sources)
-    size = sum(len(piece.encode()) for piece in pieces if not isinstance(piece, Hole))
+    smallest = prune(document, optional_sources(report.content))
+    text = json.dumps(smallest and _emptied(smallest), ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode())
     if size > MAX_PASS_JSON_BYTES - ROOM_BYTES:
         message = (
             f"what every pass says has {size} bytes; {MAX_PASS_JSON_BYTES - ROOM_BYTES} are"
             " allowed, to leave room for values: shorten the texts"
         )
         report.error(FindingCode.PASS_SIZE, "fields", message)
+
+
+def _emptied(node: Node) -> Json:
+    """The node with as little as can be in its holes."""
+    match node:
+        case Constant(value):
+            return value
+        case TextNode(parts):
+            return "".join(part for part in parts if isinstance(part, str))
+        case ScalarNode():
+            return 0
+        case FirstOf(nodes):
+            return _emptied(nodes[0])
+        case ArrayNode(items):
+            return [_emptied(item) for item in items]
+        case ObjectNode(members):
+            return {name: _emptied(inner) for name, inner in members}

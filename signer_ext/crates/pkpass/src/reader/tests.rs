@@ -1,10 +1,17 @@
 use super::*;
+use crate::SigningIdentity;
 use crate::archive::ArchiveWriter;
+use crate::cms::SignedAttributes;
+use crate::manifest::{sha1, sha256};
 use crate::testing::{self, Authority, Issue, NOW, pass_json, revision};
-use crate::{SigningIdentity, Unsigned, seal};
 
+/// A bundle by hand, for the signer renders no `pass.json` that a certificate does not fit.
 fn sealed(identity: &SigningIdentity, pass_json: &[u8]) -> Vec<u8> {
-    seal(&revision(), Unsigned { pass_json, signing_time: NOW }, identity).unwrap().to_vec()
+    let revision = revision();
+    let manifest = revision.manifest(sha1(pass_json).unwrap());
+    let attributes = SignedAttributes::new(NOW, &sha256(&manifest).unwrap()).unwrap();
+    let cms = identity.certificate().cms(&attributes, &identity.sign(&attributes).unwrap());
+    revision.bundle(&manifest, pass_json, &cms).unwrap().to_vec()
 }
 
 /// What is sealed is read back, whole.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::rsa::KeySize;
 
 use super::*;
-use crate::testing::{Authority, Issue, KeyType, NOW, pass_json, revision};
+use crate::testing::{Authority, Issue, KeyType, NOW, line, pass_json, revision};
 
 fn threads(count: usize) -> Workers<'static> {
     static REPAIRED: AtomicU64 = AtomicU64::new(0);
@@ -17,29 +17,40 @@ fn rsa_identity(size: KeySize) -> SigningIdentity {
     Authority::new().identity(&Issue { key_type: KeyType::Rsa(size), ..Issue::default() })
 }
 
-/// `count` passes' contents.
-fn contents(count: usize) -> Vec<Vec<u8>> {
-    (0..count).map(pass_json).collect()
+/// The lines of `count` passes.
+fn some_lines(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(line).collect()
 }
 
 /// The passes, each a second after the one before.
-fn unsigned(contents: &[Vec<u8>]) -> Vec<Unsigned<'_>> {
-    let pass = |(content, signing_time)| {
-        let content: &Vec<u8> = content;
-        Unsigned { pass_json: content, signing_time }
+fn unsigned(lines: &[Vec<u8>]) -> Vec<Unsigned<'_>> {
+    let pass = |(line, signing_time)| {
+        let line: &Vec<u8> = line;
+        Unsigned { line, signing_time }
     };
-    contents.iter().zip(NOW..).map(pass).collect()
+    lines.iter().zip(NOW..).map(pass).collect()
 }
 
 /// What aws-lc signs, one pass at a time.
 fn singles(identity: &SigningIdentity, passes: &[Unsigned<'_>]) -> Vec<Signed> {
     let revision = revision();
-    let sign = |pass: &Unsigned<'_>| {
-        let digest = sha1(pass.pass_json).unwrap();
+    let sign = |(number, pass): (usize, &Unsigned<'_>)| {
+        let digest = sha1(&pass_json(number)).unwrap();
         let attributes = attributes(&revision.manifest(digest), pass.signing_time).unwrap();
         Signed { digest, signature: identity.sign(&attributes).unwrap() }
     };
-    passes.iter().map(sign).collect()
+    passes.iter().enumerate().map(sign).collect()
+}
+
+/// Seals passes to whole bundles.
+fn seal_all(
+    revision: &PreparedRevision,
+    passes: &[Unsigned<'_>],
+    identity: &SigningIdentity,
+    workers: Workers<'_>,
+) -> Result<Vec<Vec<u8>>> {
+    let to_vec = |bundles: Vec<Bundle<'_>>| bundles.iter().map(Bundle::to_vec).collect();
+    seal(revision, passes, identity, workers, to_vec)
 }
 
 /// A batch of any size, by any backend and number of threads, is as many single signatures of
@@ -51,8 +62,8 @@ fn a_batch_is_its_single_signatures() {
     let usable = if rsa_mb::is_available() { 3 } else { 2 };
     for size in [KeySize::Rsa2048, KeySize::Rsa3072] {
         let identity = rsa_identity(size);
-        let contents = contents(2 * CHUNK + 3);
-        let passes = unsigned(&contents);
+        let lines = some_lines(2 * CHUNK + 3);
+        let passes = unsigned(&lines);
         let expected = singles(&identity, &passes);
         let largest = if size == KeySize::Rsa2048 { 20 } else { 3 };
         for count in (0..=largest).chain([passes.len()]) {
@@ -73,8 +84,8 @@ fn an_unwrapped_key_signs_alike() {
     let wrapped = identity.wrap(&[7; 32]).unwrap();
     let certificate = Arc::clone(identity.certificate());
     let again = SigningIdentity::unwrap_key(&wrapped, &[7; 32], certificate, NOW).unwrap();
-    let (revision, contents) = (revision(), contents(CHUNK));
-    let passes = unsigned(&contents);
+    let (revision, lines) = (revision(), some_lines(CHUNK));
+    let passes = unsigned(&lines);
     let signed = sign_batch(&revision, &passes, &again, threads(1)).unwrap();
     assert_eq!(signed, singles(&identity, &passes));
 }
@@ -87,8 +98,8 @@ fn what_is_computed_wrongly_is_repaired_and_counted() {
         return;
     }
     let identity = rsa_identity(KeySize::Rsa2048);
-    let (revision, contents) = (revision(), contents(CHUNK));
-    let passes = unsigned(&contents);
+    let (revision, lines) = (revision(), some_lines(CHUNK));
+    let passes = unsigned(&lines);
     let expected = singles(&identity, &passes);
     let repaired = AtomicU64::new(0);
     let workers = Workers { repaired: &repaired, ..threads(1) };
@@ -110,13 +121,13 @@ fn what_is_computed_wrongly_is_repaired_and_counted() {
 fn signs_in_order() {
     let identity = Authority::new().identity(&Issue::default());
     let revision = revision();
-    let contents = contents(3 * CHUNK + 5);
-    let passes = unsigned(&contents);
+    let lines = some_lines(3 * CHUNK + 5);
+    let passes = unsigned(&lines);
     for count in [1, 2, 7] {
         let signed = sign_batch(&revision, &passes, &identity, threads(count)).unwrap();
         assert_eq!(signed.len(), passes.len());
-        for (pass, signed) in passes.iter().zip(signed) {
-            assert_eq!(signed.digest, sha1(pass.pass_json).unwrap());
+        for (number, (pass, signed)) in passes.iter().zip(signed).enumerate() {
+            assert_eq!(signed.digest, sha1(&pass_json(number)).unwrap());
             let certificate = identity.certificate();
             assert!(
                 assemble(&revision, *pass, certificate, &signed.digest, &signed.signature).is_ok()
@@ -126,16 +137,44 @@ fn signs_in_order() {
     assert_eq!(sign_batch(&revision, &[], &identity, threads(2)).unwrap(), []);
 }
 
-/// A batch with one bad pass is refused as a whole, and the error says which one.
+/// Sealing a batch is signing it and assembling each: the same bytes, by any number of threads.
+#[test]
+fn sealing_is_signing_and_assembling() {
+    let identity = rsa_identity(KeySize::Rsa2048);
+    let revision = revision();
+    let lines = some_lines(2 * CHUNK + 1);
+    let passes = unsigned(&lines);
+    let signed = sign_batch(&revision, &passes, &identity, threads(1)).unwrap();
+    let certificate = identity.certificate();
+    let assembled: Vec<_> = passes
+        .iter()
+        .zip(&signed)
+        .map(|(pass, signed)| {
+            assemble(&revision, *pass, certificate, &signed.digest, &signed.signature)
+                .unwrap()
+                .to_vec()
+        })
+        .collect();
+    for count in [1, 3] {
+        assert_eq!(seal_all(&revision, &passes, &identity, threads(count)).unwrap(), assembled);
+    }
+}
+
+/// A batch with bad passes is refused as a whole, and the error is that of the first of them.
 #[test]
 fn names_the_bad_pass() {
     let identity = Authority::new().identity(&Issue::default());
-    let (revision, content) = (revision(), pass_json(1));
-    let good = Unsigned { pass_json: &content, signing_time: NOW };
-    let huge = vec![b' '; crate::revision::MAX_PASS_JSON_BYTES + 1];
+    let revision = revision();
+    let lines = some_lines(5 * CHUNK);
+    let passes = unsigned(&lines);
+    let good = passes[0];
+    let note = |length: usize| format!(r#"["1",{{"note":"{}"}}]"#, "x".repeat(length)).into_bytes();
+    let spare = crate::revision::MAX_PASS_JSON_BYTES - pass_json(1).len() - r#","note":"""#.len();
+    let (full, huge) = (note(spare), note(spare + 1));
     let cases = [
-        (Unsigned { pass_json: b"", ..good }, Reason::PassJsonSize),
-        (Unsigned { pass_json: &huge, ..good }, Reason::PassJsonSize),
+        (Unsigned { line: b"", ..good }, Reason::UnreadablePassData),
+        (Unsigned { line: &huge, ..good }, Reason::PassJsonSize),
+        (Unsigned { line: br"[1,{}]", ..good }, Reason::WrongValue),
         (
             Unsigned { signing_time: identity.certificate().not_after() + 1, ..good },
             Reason::Expired,
@@ -147,12 +186,19 @@ fn names_the_bad_pass() {
         (Unsigned { signing_time: -1, ..good }, Reason::NotYetValid),
     ];
     for (bad, reason) in cases {
-        let error =
-            sign_batch(&revision, &[good, good, bad, good], &identity, threads(2)).unwrap_err();
-        assert_eq!((error.reason, error.item), (reason, Some(2)));
-        assert_eq!(seal(&revision, bad, &identity).unwrap_err().reason, reason);
+        for first in [2, CHUNK + 3] {
+            let mut passes = passes.clone();
+            for place in [first, first + CHUNK, first + 2 * CHUNK] {
+                passes[place] = bad;
+            }
+            let error = sign_batch(&revision, &passes, &identity, threads(2)).unwrap_err();
+            assert_eq!((error.reason, error.item), (reason, Some(first)));
+            let error = seal_all(&revision, &passes, &identity, threads(2)).unwrap_err();
+            assert_eq!((error.reason, error.item), (reason, Some(first)));
+        }
     }
-    assert!(seal(&revision, Unsigned { pass_json: &huge[1..], ..good }, &identity).is_ok());
+    let full = Unsigned { line: &full, ..good };
+    assert!(seal_all(&revision, &[full], &identity, threads(1)).is_ok());
 }
 
 /// Only exactly what was signed is assembled.
@@ -161,8 +207,8 @@ fn assembles_only_what_was_signed() {
     let authority = Authority::new();
     let (identity, other) =
         (authority.identity(&Issue::default()), authority.identity(&Issue::default()));
-    let (revision, content, another) = (revision(), pass_json(1), pass_json(2));
-    let pass = Unsigned { pass_json: &content, signing_time: NOW };
+    let (revision, own_line, another) = (revision(), line(1), line(2));
+    let pass = Unsigned { line: &own_line, signing_time: NOW };
     let signed = sign_batch(&revision, &[pass], &identity, threads(1)).unwrap().remove(0);
     let reason = |pass, certificate: &SigningCertificate, digest: &[u8], signature: &[u8]| {
         assemble(&revision, pass, certificate, digest, signature)
@@ -172,13 +218,13 @@ fn assembles_only_what_was_signed() {
     let own = identity.certificate();
     let first = reason(pass, own, &signed.digest, &signed.signature).unwrap();
     assert_eq!(reason(pass, own, &signed.digest, &signed.signature).unwrap(), first);
-    let changed = Unsigned { pass_json: &another, ..pass };
+    let changed = Unsigned { line: &another, ..pass };
     assert_eq!(
         reason(changed, own, &signed.digest, &signed.signature),
         Err(Reason::PassJsonDigest)
     );
     assert_eq!(
-        reason(changed, own, &sha1(&another).unwrap(), &signed.signature),
+        reason(changed, own, &sha1(&pass_json(2)).unwrap(), &signed.signature),
         Err(Reason::Signature)
     );
     assert_eq!(
