@@ -1,6 +1,7 @@
 """Values of any kind: each makes a correct pass, or is refused by the name of its field."""
 
 import unicodedata
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from passmill.domain.money import Money
+from passmill.domain.templates import Field, FieldPosition, Slot, SlotType
 from passmill.domain.values import Value as DomainValue
 from passmill.v1.template_pb2 import Instant, Value
 from passmill.v1.template_pb2 import Money as ProtoMoney
-from passmill.v1.wallet_pass_pb2 import Holder, PassDraft
+from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassDraft
 from tests.support.bundles import pass_json, verify
 from tests.support.refusals import refused
-from tests.support.service import Club, authority
-from tests.support.small_card import NOTE_LENGTH, SINCE, draft, value
+from tests.support.service import Club, Service, authority, update_request
+from tests.support.small_card import NOTE_LENGTH, SINCE, draft, small_card, value
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -92,6 +94,31 @@ async def test_text_that_no_pass_may_hold_is_refused(rowing_club: Club, text: st
     """Control characters, overrides and text over the slot's limit are refused by the slot's name;
     nothing is cut off."""
     assert set(await refusal_fields(rowing_club, draft(note=text))) == {'draft.values["note"]'}
+
+
+async def test_a_pass_too_large_to_sign_is_refused(service: Service) -> None:
+    """Values that make a pass of more than two mebibytes are refused by the longest one's name, in
+    issues, dry runs and changes, and nothing is written."""
+    card = small_card(Slot(name="story", type=SlotType.TEXT, max_length=10_000))
+    texts = [
+        Field(key=f"{slot}{at}", position=FieldPosition.BACK, value=f"{{{slot}}}" * 10)
+        for slot in ("note", "story")
+        for at in range(40)
+    ]
+    club = await service.add_club(replace(card, fields=(*card.fields, *texts)))
+    for slot, length in (("note", NOTE_LENGTH), ("story", 10_000)):
+        wanted = draft()
+        wanted.values[slot].CopyFrom(value("☕" * length))
+        assert set(await refusal_fields(club, wanted)) == {f'draft.values["{slot}"]'}
+        dry_run = club.issue_request(wanted, validate_only=True)
+        refusal = await refused(club.passes.IssuePass(dry_run))
+        assert set(refusal.fields) == {f'draft.values["{slot}"]'}
+    issued = await club.issue(draft(note="short"))
+    too_long = Pass(values={"note": value("☕" * NOTE_LENGTH)})
+    request = update_request(issued, "values.note", wanted=too_long)
+    refusal = await refused(club.passes.UpdatePass(request))
+    assert set(refusal.fields) == {'wallet_pass.values["note"]'}
+    assert (await club.get(issued)).values["note"].text == "short"
 
 
 @pytest.mark.parametrize("name", ["a\x00b", "\u202eAda", "A\nB\x7f"])

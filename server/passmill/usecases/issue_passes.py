@@ -116,7 +116,7 @@ class IssuePasses:
             raise
         if mutation.validate_only:
             await self._mutator.replay(mutation)  # refuses a request id that is used
-            answer = self._dry_run(mutation, issuer, drafts, checked)
+            answer = self._dry_run(mutation, issuer, drafts, checked, path)
             return Answer(content=answer, is_replayed=False)
 
         count = sum(1 for each in checked if isinstance(each, CheckedDraft))
@@ -127,8 +127,7 @@ class IssuePasses:
             if isinstance(each, AppError):
                 outcomes.append(each)
                 continue
-            with size_refused(each.values, path=path(index)):
-                issued, one = self._render(issuer, draft, each, next(references))
+            issued, one = self._render(issuer, draft, each, next(references), path(index))
             outcomes.append(issued)
             rendered.append(one)
             if len(rendered) % _RENDERED_AT_ONCE == 0:
@@ -171,8 +170,7 @@ class IssuePasses:
             try:
                 one = check_draft(issuer.loaded, draft, path=path(index))
                 if len(one.slot_values) > _LARGE_VALUES:
-                    with size_refused(one.values, path=path(index)):
-                        self._render(issuer, draft, one, ReferenceNumber(0))
+                    self._render(issuer, draft, one, ReferenceNumber(0), path(index))
                 checked.append(one)
             except AppError as error:
                 checked.append(error)
@@ -184,6 +182,7 @@ class IssuePasses:
         draft: PassDraft,
         checked: CheckedDraft,
         reference: ReferenceNumber,
+        path: str,
     ) -> tuple[IssuedPass, RenderedPass]:
         now = self._clock.now()
         wallet_pass = WalletPass(
@@ -204,7 +203,8 @@ class IssuePasses:
             signature=None,
         )
         line = issuer.content.encode(wallet_pass)
-        wallet_pass = wallet_pass.with_digest(digest_of(issuer.loaded.render(line)))
+        with size_refused(checked.values, path=path):
+            wallet_pass = wallet_pass.with_digest(digest_of(issuer.loaded.render(line)))
         revision = issuer.loaded.revision
         issued = IssuedPass(
             wallet_pass=wallet_pass,
@@ -221,14 +221,15 @@ class IssuePasses:
         issuer: _Issuer,
         drafts: Sequence[PassDraft],
         checked: Sequence[CheckedDraft | AppError],
+        path: Callable[[int], str],
     ) -> bytes:
         # Rendered with throw-away numbers: an answer like the real one, of which nothing stays.
         return mutation.encode(
             [
                 each
                 if isinstance(each, AppError)
-                else self._render(issuer, draft, each, ReferenceNumber(0))[0]
-                for draft, each in zip(drafts, checked, strict=True)
+                else self._render(issuer, draft, each, ReferenceNumber(0), path(index))[0]
+                for index, (draft, each) in enumerate(zip(drafts, checked, strict=True))
             ]
         )
 
