@@ -1,10 +1,10 @@
 //! Signatures a second on one core in CPU time, against `openssl speed` and the multipliers' bound.
 //!
-//! `taskset -c 1 cargo run --release --example rate -- [rounds]`
+//! `taskset -c 1 cargo run --release --example rate -- [rounds [seconds]] [--json]`
 //!
 //! The kernel, aws-lc and `openssl speed rsa2048` (which counts CPU time too) take turns, a second
-//! each, so that a clock or a neighbour that changes meets them alike; the middle of the rounds is
-//! printed. The bound is what `vpmadd52` instructions the core completes in such a second when they do
+//! each or as many as said, so that a clock or a neighbour that changes meets them alike; the middle
+//! of the rounds is printed, with `--json` as one line of JSON for `bench/signer.py`. The bound is what `vpmadd52` instructions the core completes in such a second when they do
 //! nothing but wait for each other's ports, over how many of them a signature needs.
 #![allow(missing_docs, clippy::print_stdout)]
 
@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use rsa_mb::{Backend, Rsa2048Key};
-
-/// Length of a turn.
-const TURN: Duration = Duration::from_secs(1);
 
 /// Multiply instructions of a group of eight. A product of two 20-limb numbers takes 800, a square
 /// 420, a reduction 801; of each there are, for each prime:
@@ -39,10 +36,13 @@ fn cpu_time() -> Result<Duration, Box<dyn Error>> {
 }
 
 /// How often a second of CPU time `work` counts, in a turn.
-fn rate(mut work: impl FnMut() -> Result<f64, Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+fn rate(
+    turn: Duration,
+    mut work: impl FnMut() -> Result<f64, Box<dyn Error>>,
+) -> Result<f64, Box<dyn Error>> {
     let (started, before) = (Instant::now(), cpu_time()?);
     let mut done = 0.0;
-    while started.elapsed() < TURN {
+    while started.elapsed() < turn {
         done += work()?;
     }
     Ok(done / cpu_time()?.saturating_sub(before).as_secs_f64())
@@ -64,9 +64,10 @@ fn sign(key: &Rsa2048Key, backend: Backend) -> Result<f64, Box<dyn Error>> {
 }
 
 /// What `openssl speed` says of signing.
-fn openssl() -> Result<f64, Box<dyn Error>> {
+fn openssl(turn: Duration) -> Result<f64, Box<dyn Error>> {
+    let seconds = turn.as_secs().to_string();
     let output =
-        Command::new("openssl").args(["speed", "-mr", "-seconds", "1", "rsa2048"]).output()?;
+        Command::new("openssl").args(["speed", "-mr", "-seconds", &seconds, "rsa2048"]).output()?;
     let text = String::from_utf8(output.stdout)?;
     // +F2:<number>:<bits>:<signatures a second>:<verifications a second>
     let line = text.lines().find(|line| line.starts_with("+F2")).ok_or("openssl said nothing")?;
@@ -106,21 +107,39 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let rounds: usize = std::env::args().nth(1).map_or(Ok(5), |value| value.parse())?;
+    let (options, numbers): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let rounds: usize = numbers.first().map_or(Ok(5), |value| value.parse())?;
+    let turn = Duration::from_secs(numbers.get(1).map_or(Ok(1), |value| value.parse())?);
     let pair = KeyPair::generate(KeySize::Rsa2048)?;
     let der: Pkcs8V1Der<'_> = pair.as_der()?;
     let key = Rsa2048Key::from_der(der.as_ref())?;
     let has_kernel = rsa_mb::is_available();
     let (mut vector, mut portable, mut openssl_rates) = (Vec::new(), Vec::new(), Vec::new());
-    let mut shares = Vec::new();
+    let (mut bounds, mut shares) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        openssl_rates.push(openssl()?);
-        portable.push(rate(|| sign(&key, Backend::Portable))?);
+        openssl_rates.push(openssl(turn)?);
+        portable.push(rate(turn, || sign(&key, Backend::Portable))?);
         if has_kernel {
-            let signed = rate(|| sign(&key, Backend::Ifma))?;
-            shares.push(signed * f64::from(MULTIPLICATIONS) / rate(|| Ok(multiply()))?);
+            let signed = rate(turn, || sign(&key, Backend::Ifma))?;
+            let bound = rate(turn, || Ok(multiply()))? / f64::from(MULTIPLICATIONS);
+            shares.push(signed / bound);
+            bounds.push(bound);
             vector.push(signed);
         }
+    }
+    if options.iter().any(|option| option == "--json") {
+        let number = |rates: Vec<f64>| {
+            if rates.is_empty() { "null".into() } else { format!("{:.1}", median(rates)) }
+        };
+        println!(
+            r#"{{"openssl_per_s":{},"portable_per_s":{},"kernel_per_s":{},"bound_per_s":{}}}"#,
+            number(openssl_rates),
+            number(portable),
+            number(vector),
+            number(bounds),
+        );
+        return Ok(());
     }
     let against = |rates: &[f64]| {
         median(rates.iter().zip(&openssl_rates).map(|(ours, theirs)| ours / theirs).collect())
