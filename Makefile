@@ -17,10 +17,13 @@ PROTOS := $(shell find proto -name '*.proto')
 RUST := $(shell find signer_ext -not -path '*/target/*' \( -name '*.rs' -o -name 'Cargo.*' \) 2>/dev/null)
 WORKSPACE := --manifest-path signer_ext/Cargo.toml
 WORKERS ?= auto
+FUZZ := signer_ext/fuzz
+SECONDS ?= 60
+MUTATED := manifest cms archive reader
 PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench wheels clean distclean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench fuzz mutants sanitize wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -60,6 +63,7 @@ lint: $(VENV)/ready ## Check style, layers, Rust lints and the protocol's rules 
 	ruff format --check
 	lint-imports --no-cache
 	cargo fmt $(WORKSPACE) --all --check
+	cargo fmt --manifest-path $(FUZZ)/Cargo.toml --check
 	cargo clippy $(WORKSPACE) --locked --release --workspace --all-targets --quiet -- -D warnings
 	$(PY) proto/generate.py image build/passmill.binpb
 	buf lint build/passmill.binpb --config proto/buf.yaml
@@ -74,6 +78,7 @@ format: $(VENV)/ready ## Format Python and Rust
 	@ruff check --select I --fix --quiet
 	ruff format
 	cargo fmt $(WORKSPACE) --all
+	cargo fmt --manifest-path $(FUZZ)/Cargo.toml
 
 proto: $(VENV)/packages ## Generate the Python code of the protocol (other targets do it when needed)
 	@rm -f server/passmill/v1/__init__.py
@@ -91,6 +96,26 @@ bench: $(VENV)/ready ## Measure; each bench ends with one JSON line
 	    echo "== $$bench"
 	    $(PY) "$$bench" --json $(ARGS)
 	done
+
+fuzz: nightly build/tools/bin/cargo-fuzz $(VENV)/ready ## Fuzz the signer's readers, a minute each (SECONDS=n ARGS="bundle cms")
+	@export PATH="$(CURDIR)/build/tools/bin:$$PATH"
+	$(PY) -m tests.signer.fuzz_seeds build/fuzz
+	cargo +nightly fuzz build --fuzz-dir $(FUZZ)
+	for target in $(or $(ARGS),$(notdir $(basename $(wildcard $(FUZZ)/fuzz_targets/*.rs)))); do
+	    echo "== fuzzing $$target for $(SECONDS) s"
+	    cargo +nightly fuzz run --fuzz-dir $(FUZZ) "$$target" "build/fuzz/$$target" -- \
+	        -max_total_time=$(SECONDS) -timeout=20 -verbosity=0 -print_final_stats=1
+	done
+
+mutants: build/tools/bin/cargo-mutants ## Change pkpass in hundreds of ways; its tests must notice 85 % (ARGS="--file crates/…")
+	@mkdir -p build/mutants
+	# 2 and 3 say that some changes went unnoticed, or ran too long; what counts is how many.
+	build/tools/bin/cargo-mutants mutants --dir signer_ext --package pkpass --profile mutants --jobs 1 \
+	    --output build/mutants --colors never $(or $(ARGS),$(MUTATED:%=--file crates/pkpass/src/%.rs)) || (( $$? <= 3 ))
+	noticed=$$(cat build/mutants/mutants.out/{caught,timeout}.txt | wc -l)
+	all=$$(( noticed + $$(wc -l < build/mutants/mutants.out/missed.txt) ))
+	echo "== $$noticed of $$all changes noticed; the others: build/mutants/mutants.out/missed.txt"
+	(( 100 * noticed >= 85 * all ))
 
 wheels: tools $(VENV)/packages server/passmill/v1/__init__.py ## Build the wheels of the server and the client into dist/
 	@rm -rf dist
@@ -137,6 +162,17 @@ tools:
 	done
 	if (( $${#missing[@]} )); then
 	    printf 'This machine lacks: %s\n' "$${missing[@]}" >&2
+	    exit 1
+	fi
+
+# Cargo's own tools for a single target of this file: kept in build/, nothing else on the machine changes.
+build/tools/bin/cargo-%: | tools
+	@echo "== $(@F), into build/tools"
+	cargo install --quiet --locked --root build/tools $(@F)
+
+nightly: tools
+	@if ! cargo +nightly --version >/dev/null 2>&1; then
+	    echo 'This machine lacks the nightly compiler: rustup toolchain install nightly --profile minimal' >&2
 	    exit 1
 	fi
 
