@@ -8,7 +8,7 @@ use super::power::{PrimeHalf, Scratch, power};
 use super::recombine::recombine;
 use super::residue::{Product, Residue};
 use super::{HALF, LANES};
-use crate::fault::{strike, strike_bytes};
+use crate::fault::{Kind, strike, strike_bytes};
 use crate::stack;
 
 /// Eight big-endian numbers of 2048 bits.
@@ -109,9 +109,10 @@ impl Ifma {
 fn private_operation(workspace: &mut Workspace, key: &VectorKey, numbers: &Group) -> Group {
     let Workspace { scratch, base, root_p, signature } = workspace;
     *base = gather(numbers);
-    strike(base);
+    strike(Kind::Base, base);
     power(scratch, base, &key.p);
     *root_p = scratch.value;
+    strike(Kind::Root, root_p);
     power(scratch, base, &key.q);
     recombine(
         signature,
@@ -120,6 +121,6 @@ fn private_operation(workspace: &mut Workspace, key: &VectorKey, numbers: &Group
         &key.q_inverse,
     );
     let mut signatures = scatter(signature);
-    strike_bytes(&mut signatures);
+    strike_bytes(Kind::Signature, &mut signatures);
     signatures
 }

@@ -16,7 +16,7 @@ use super::residue::{
     square_columns, store, subtract_once,
 };
 use super::{FULL, HALF, LIMB_MASK};
-use crate::fault::strike;
+use crate::fault::{Kind, strike};
 
 /// The public key, prepared.
 pub(crate) struct PublicModulus {
@@ -50,6 +50,7 @@ pub(crate) fn check(signature: &Product, message: &Product, key: &PublicModulus)
     let below = subtract_once(&mut reduced, &key.modulus.n);
     let mut opened = public_power(signature, key);
     normalise(&mut opened, &key.modulus.n);
+    strike(Kind::Check, &mut opened);
     let mut difference = _mm512_setzero_si512();
     for (left, right) in opened.iter().zip(message) {
         difference = _mm512_or_si512(difference, _mm512_xor_si512(load(left), load(right)));
@@ -69,7 +70,6 @@ fn public_power(base: &Product, key: &PublicModulus) -> Product {
     for bit in (0..key.exponent.ilog2()).rev() {
         square(&mut columns, &value);
         reduce(&mut value, &mut columns, key);
-        strike(&mut value);
         if (key.exponent >> bit) & 1 == 1 {
             multiply(&mut columns, &value, if bit == 0 { base } else { &entered });
             reduce(&mut value, &mut columns, key);
@@ -91,6 +91,7 @@ fn multiply(columns: &mut Columns, a: &Product, b: &Product) {
             add_product(&mut columns[(i + j) * HALF..], a, b);
         }
     }
+    strike(Kind::Check, columns);
 }
 
 /// The columns of `a^2`.
@@ -106,6 +107,7 @@ fn square(columns: &mut Columns, a: &Product) {
         let mixed = load(mixed);
         raise(column, _mm512_add_epi64(mixed, mixed));
     }
+    strike(Kind::Check, columns);
 }
 
 /// `columns / R`, almost reduced, limbs loose: 39 steps by `M` in two blocks, one by `n`. Of each
@@ -122,7 +124,9 @@ fn reduce(out: &mut Product, columns: &mut Columns, key: &PublicModulus) {
             let next = &mut columns[start + step + 1..];
             raise(&mut next[0], carry(multiple));
             add_row(next, multiple, &key.m[0]);
+            strike(Kind::Check, next);
         }
+        strike(Kind::Check, &mut multiples);
         add_product(&mut columns[start + HALF + 1..], &multiples, &key.m[1]);
     }
     let lowest = load(&columns[FULL - 1]);
@@ -140,6 +144,7 @@ fn reduce(out: &mut Product, columns: &mut Columns, key: &PublicModulus) {
     }
     let top = _mm512_add_epi64(load(&columns[2 * FULL - 1]), high);
     store(&mut out[FULL - 1], _mm512_add_epi64(top, passed));
+    strike(Kind::Check, out);
 }
 
 /// Adds to a column.

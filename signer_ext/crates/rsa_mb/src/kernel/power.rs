@@ -26,7 +26,7 @@ use super::HALF;
 use super::lanes::{broadcast, zero};
 use super::modulus::Modulus;
 use super::residue::{Product, Residue, load, multiply, reduce, splat, square, store};
-use crate::fault::strike;
+use crate::fault::{Kind, strike, strike_registers};
 
 /// Bits of a window.
 const WINDOW_BITS: usize = 5;
@@ -126,17 +126,21 @@ pub(crate) fn power(scratch: &mut Scratch, base: &Product, half: &PrimeHalf) {
 fn prepare(scratch: &mut Scratch, base: &Product, half: &PrimeHalf) {
     let modulus = &half.modulus;
     reduce(&mut scratch.value, base, modulus);
+    strike(Kind::Power, &mut scratch.value);
     multiply(&mut scratch.value, &broadcast(&half.r3), modulus);
     scratch.table[0] = broadcast(&half.one);
     scratch.table[1] = scratch.value;
+    for entry in &mut scratch.table[..2] {
+        strike(Kind::Table, entry);
+    }
     for i in 1..ENTRIES / 2 {
         scratch.value = scratch.table[i];
         square(&mut scratch.value, &mut scratch.columns, modulus);
         scratch.table[2 * i] = scratch.value;
-        strike(&mut scratch.table[2 * i]);
+        strike(Kind::Table, &mut scratch.table[2 * i]);
         multiply(&mut scratch.value, &scratch.table[1], modulus);
         scratch.table[2 * i + 1] = scratch.value;
-        strike(&mut scratch.table[2 * i + 1]);
+        strike(Kind::Table, &mut scratch.table[2 * i + 1]);
     }
 }
 
@@ -146,12 +150,12 @@ fn prepare(scratch: &mut Scratch, base: &Product, half: &PrimeHalf) {
 fn window(scratch: &mut Scratch, digit: u8, modulus: &Modulus<HALF>) {
     for _ in 0..WINDOW_BITS {
         square(&mut scratch.value, &mut scratch.columns, modulus);
-        strike(&mut scratch.value);
+        strike(Kind::Power, &mut scratch.value);
     }
     select(&mut scratch.factor, &scratch.table, digit);
-    strike(&mut scratch.factor);
+    strike(Kind::Factor, &mut scratch.factor);
     multiply(&mut scratch.value, &scratch.factor, modulus);
-    strike(&mut scratch.value);
+    strike(Kind::Power, &mut scratch.value);
 }
 
 /// Copies entry `digit` of the table, reading every entry.
@@ -182,6 +186,7 @@ fn select(out: &mut Residue, table: &[Residue; ENTRIES], digit: u8) {
                 chosen[J] = _mm512_ternarylogic_epi64::<UNITE>(chosen[J], first, second);
             });
         }
+        strike_registers(Kind::Choice, &mut chosen);
         unroll!(J in [0 1 2 3 4 5 6 7 8 9] {
             store(&mut out[PART * HALF / 2 + J], chosen[J]);
         });
@@ -194,7 +199,7 @@ fn leave_montgomery_form(scratch: &mut Scratch, modulus: &Modulus<HALF>) {
     let mut one = [0; HALF];
     one[0] = 1;
     multiply(&mut scratch.value, &broadcast(&one), modulus);
-    strike(&mut scratch.value);
+    strike(Kind::Power, &mut scratch.value);
 }
 
 /// What must not be done: digits 0 are skipped, and only the wanted entry is read. The control of the

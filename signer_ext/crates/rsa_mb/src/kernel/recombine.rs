@@ -10,7 +10,7 @@ use super::modulus::Modulus;
 use super::residue::{
     Product, Residue, add_product, load, multiply, normalise, settle, splat, store,
 };
-use crate::fault::strike;
+use crate::fault::{Kind, strike};
 
 /// `s = root_q + q ((root_p - root_q) / q mod p)`, with exact limbs, below `n`.
 ///
@@ -36,10 +36,10 @@ pub(crate) fn recombine(
     multiply(root_p, &broadcast(q_inverse), p);
     normalise(root_p, &p.n);
     let quotient = root_p;
-    strike(quotient);
+    strike(Kind::Quotient, quotient);
     *out = zero();
     out[..HALF].copy_from_slice(root_q);
     add_product(out, quotient, &broadcast(q));
     settle(out);
-    strike(out);
+    strike(Kind::Signature, out);
 }

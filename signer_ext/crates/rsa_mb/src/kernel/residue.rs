@@ -26,6 +26,7 @@ use core::hint::black_box;
 use super::lanes::{Lanes, Wide};
 use super::modulus::Modulus;
 use super::{FULL, HALF, LIMB_BITS, LIMB_MASK};
+use crate::fault::{Kind, strike, strike_registers};
 
 /// Eight numbers modulo a prime.
 pub(crate) type Residue = Wide<HALF>;
@@ -97,6 +98,7 @@ fn step(window: &mut Window, m: &[u64; HALF], next: __m512i) {
         window[J] = add_low(window[J], multiple, limb);
         window[J + 1] = add_high(window[J + 1], multiple, limb);
     });
+    strike_registers(Kind::Step, window);
 }
 
 /// The last step, by `N`, and the carries: the window becomes a number of loose limbs.
@@ -120,6 +122,7 @@ fn finish(out: &mut Residue, window: &Window, modulus: &Modulus<HALF>) {
         }
         window[J] = add_high(window[J], multiple, limb);
     });
+    strike_registers(Kind::Finish, &mut window);
     let mut limb = window[0];
     store(&mut out[0], limb);
     unroll!(J {
@@ -154,6 +157,7 @@ fn add_row(window: &mut Window, digit: __m512i, b: &Residue) {
         window[J] = add_low(window[J], digit, limb);
         window[J + 1] = add_high(window[J + 1], digit, limb);
     });
+    strike_registers(Kind::Row, window);
 }
 
 /// `t / R`, almost reduced, for `t` below `2^2052` in columns of up to 60 bits.
@@ -199,6 +203,7 @@ pub(crate) fn square_columns(t: &mut [Lanes], a: &Residue) {
             }
         });
     });
+    strike_registers(Kind::Square, &mut sums);
     unroll!(I in [0 1 2 3 4] {
         double_and_add_square(t, I, (sums[2 * I], sums[2 * I + 1]), a);
     });
@@ -215,6 +220,7 @@ pub(crate) fn square_columns(t: &mut [Lanes], a: &Residue) {
             sums[I + J + 1] = add_high(sums[I + J + 1], digit, limb);
         });
     });
+    strike_registers(Kind::Square, &mut sums);
     unroll!(I in [0 1 2 3 4] {
         double_and_add_square(t, TILE / 2 + I, (sums[2 * I], sums[2 * I + 1]), a);
     });
@@ -233,6 +239,7 @@ pub(crate) fn square_columns(t: &mut [Lanes], a: &Residue) {
             }
         });
     });
+    strike_registers(Kind::Square, &mut sums);
     unroll!(I in [0 1 2 3 4 5 6 7 8 9] {
         double_and_add_square(t, TILE + I, (sums[2 * I], sums[2 * I + 1]), a);
     });
@@ -271,11 +278,12 @@ pub(crate) fn add_product(t: &mut [Lanes], a: &Residue, b: &Residue) {
 pub(crate) fn settle<const L: usize>(number: &mut Wide<L>) {
     let mask = splat(LIMB_MASK);
     let mut passed = _mm512_setzero_si512();
-    for limb in number {
+    for limb in number.iter_mut() {
         let column = _mm512_add_epi64(load(limb), passed);
         passed = _mm512_srai_epi64::<LIMB_BITS>(column);
         store(limb, _mm512_and_si512(column, mask));
     }
+    strike(Kind::Settled, number);
 }
 
 /// Subtracts the modulus from those lanes that are not below it. Limbs must be exact, and stay so.
@@ -293,6 +301,7 @@ pub(crate) fn subtract_once<const L: usize>(number: &mut Wide<L>, modulus: &[u64
         borrow = _mm512_srai_epi64::<LIMB_BITS>(column);
         store(limb, _mm512_and_si512(column, mask));
     }
+    strike(Kind::Difference, &mut difference);
     let below = _mm512_cmplt_epi64_mask(borrow, zero);
     for (limb, reduced) in number.iter_mut().zip(&difference) {
         store(limb, _mm512_mask_mov_epi64(load(reduced), below, load(limb)));
