@@ -107,10 +107,22 @@ fuzz: nightly build/tools/bin/cargo-fuzz $(VENV)/ready ## Fuzz the signer's read
 	        -max_total_time=$(SECONDS) -timeout=20 -verbosity=0 -print_final_stats=1
 	done
 
+sanitize: nightly ## Run the signer's Rust tests under AddressSanitizer, and the kernel's under Miri
+	@if ! cargo +nightly miri --version >/dev/null 2>&1; then
+	    echo 'This machine lacks Miri: rustup component add miri rust-src --toolchain nightly' >&2
+	    exit 1
+	fi
+	echo "== AddressSanitizer (not inside aws-lc, which is C)"
+	RUSTFLAGS=-Zsanitizer=address RSA_MB_KEYS=2 RSA_MB_MESSAGES=64 cargo +nightly test $(WORKSPACE) --locked --quiet \
+	    --profile checked --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir build/sanitize -p pkpass -p rsa_mb
+	echo "== Miri (all but the choice from the table, which uses an instruction that it does not know)"
+	RUSTFLAGS='-Ctarget-feature=+avx512f,+avx512ifma' cargo +nightly miri test $(WORKSPACE) --locked --quiet \
+	    --target-dir build/miri -p rsa_mb --lib -- kernel:: natural:: --skip every_entry_can_be_chosen
+
 mutants: build/tools/bin/cargo-mutants ## Change pkpass in hundreds of ways; its tests must notice 85 % (ARGS="--file crates/…")
 	@mkdir -p build/mutants
 	# 2 and 3 say that some changes went unnoticed, or ran too long; what counts is how many.
-	build/tools/bin/cargo-mutants mutants --dir signer_ext --package pkpass --profile mutants --jobs 1 \
+	build/tools/bin/cargo-mutants mutants --dir signer_ext --package pkpass --profile checked --jobs 1 \
 	    --output build/mutants --colors never $(or $(ARGS),$(MUTATED:%=--file crates/pkpass/src/%.rs)) || (( $$? <= 3 ))
 	noticed=$$(cat build/mutants/mutants.out/{caught,timeout}.txt | wc -l)
 	all=$$(( noticed + $$(wc -l < build/mutants/mutants.out/missed.txt) ))

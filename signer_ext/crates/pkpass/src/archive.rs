@@ -157,14 +157,15 @@ pub fn pack_passes(bundles: &[impl AsRef<[u8]>]) -> Result<Vec<u8>> {
     let name_bytes: usize = names.iter().map(String::len).sum();
     let local = data + names.len() * LOCAL_BYTES + name_bytes;
     let central = names.len() * CENTRAL_BYTES + name_bytes;
-    if local + central + END_BYTES > MAX_PASSES_BYTES {
+    let whole = local + central + END_BYTES;
+    if whole > MAX_PASSES_BYTES {
         return Err(Error::new(
             Reason::BundleTooLarge,
             format!("the passes make more than {MAX_PASSES_BYTES} bytes together: pack fewer"),
         ));
     }
     let mut archive = ArchiveWriter::default();
-    archive.reserve(local + central + END_BYTES, central);
+    archive.reserve(whole, central);
     for (position, (name, bundle)) in names.iter().zip(bundles).enumerate() {
         if !bundle.as_ref().starts_with(&LOCAL_MAGIC) {
             return Err(Error::new(
@@ -226,9 +227,23 @@ mod tests {
         assert_eq!(reason(11), Err(Reason::PassCount));
         let error = pack_passes(&[bundle.as_slice(), b"other"]).unwrap_err();
         assert_eq!((error.reason, error.item), (Reason::UnreadableArchive, Some(1)));
-        let mut large = bundle;
-        large.resize(MAX_PASSES_BYTES / 2, 0);
-        assert_eq!(pack_passes(&[&large, &large]).unwrap_err().reason, Reason::BundleTooLarge);
-        assert!(pack_passes(&[&large]).is_ok());
+    }
+
+    /// The byte limit holds exactly, for the packed file as a whole; its memory is taken once.
+    #[test]
+    fn packs_up_to_the_limit() {
+        let bundle = |bytes| {
+            let mut bundle = LOCAL_MAGIC.to_vec();
+            bundle.resize(bytes, 0);
+            bundle
+        };
+        let small = vec![bundle(10); MAX_PASSES - 1];
+        let around = pack_passes(&small).unwrap().len() + (30 + 46 + 2 * "pass-10.pkpass".len());
+        let mut passes = small;
+        passes.push(bundle(MAX_PASSES_BYTES - around));
+        let packed = pack_passes(&passes).unwrap();
+        assert_eq!((packed.len(), packed.capacity()), (MAX_PASSES_BYTES, MAX_PASSES_BYTES));
+        passes[9].push(0);
+        assert_eq!(pack_passes(&passes).unwrap_err().reason, Reason::BundleTooLarge);
     }
 }

@@ -29,11 +29,15 @@ macro_rules! unroll {
 
 pub(crate) mod batch;
 pub(crate) mod check;
+#[cfg(miri)]
+mod interpreted;
 pub(crate) mod lanes;
 pub(crate) mod modulus;
 pub(crate) mod power;
 pub(crate) mod recombine;
 pub(crate) mod residue;
+#[cfg(test)]
+mod tests;
 
 /// Bits of a limb.
 pub(crate) const LIMB_BITS: u32 = 52;

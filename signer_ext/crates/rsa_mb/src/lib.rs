@@ -43,8 +43,8 @@
 //!   frequency tells is a sum over eight. An attacker with a probe on the machine is out of scope.
 //!
 //! Exponents are the same for all messages and lanes, digit by digit; blinding the base would not
-//! hide them anyway. The example `timing` measures this: random against fixed exponents, with a
-//! control that leaks on purpose.
+//! hide them anyway. The example `timing` measures this: random against fixed exponents, keys and
+//! messages, with a control that leaks on purpose.
 //!
 //! # Memory
 //! Keys, tables and temporaries are wiped when dropped, and the stack below when a key was loaded and
@@ -76,5 +76,5 @@ pub use error::{KeyError, SignError};
 pub use fault::{Fault, arm};
 pub use key::Rsa2048Key;
 #[cfg(all(feature = "timing-probe", target_arch = "x86_64"))]
-pub use probe::Probe;
+pub use probe::{KeyProbe, Probe};
 pub use sign::{Backend, SignStats, is_available};

@@ -1,8 +1,10 @@
 //! For the example `timing` alone: the exponentiation by itself, with exponents that need not belong
-//! to the modulus, and a control that leaks on purpose.
+//! to the modulus, or with those of a whole key; and a control that leaks on purpose.
 
+use crate::Rsa2048Key;
+use crate::encoding::encode;
 use crate::kernel::batch::Ifma;
-use crate::kernel::lanes::zero;
+use crate::kernel::lanes::{gather, zero};
 use crate::kernel::modulus::Modulus;
 use crate::kernel::power::{Exponent, PrimeHalf, Scratch};
 use crate::kernel::{HALF, LIMB_BITS};
@@ -49,5 +51,42 @@ impl Probe {
             limb.0 = [number; 8];
         }
         self.ifma.power(&mut self.scratch, &base, &self.half, leaky);
+    }
+}
+
+/// A whole key, with what the control needs to leak it.
+pub struct KeyProbe {
+    key: Rsa2048Key,
+    scratch: Box<Scratch>,
+}
+
+impl KeyProbe {
+    /// A probe of this key.
+    #[must_use]
+    pub fn new(key: Rsa2048Key) -> Self {
+        Self { key, scratch: Box::new(Scratch::new()) }
+    }
+
+    /// The key, to sign with.
+    #[must_use]
+    pub fn key(&self) -> &Rsa2048Key {
+        &self.key
+    }
+
+    /// How many digits of its two exponents are 0: what the control's time tells.
+    #[must_use]
+    pub fn zero_digits(&self) -> usize {
+        let halves = self.key.vector.iter().flat_map(|vector| [&vector.key.p, &vector.key.q]);
+        halves.map(|half| half.exponent.zero_digits()).sum()
+    }
+
+    /// Both exponentiations of eight signatures by the leaking kernel.
+    pub fn leak(&mut self, digests: &[[u8; 32]; 8]) {
+        let base = gather(&digests.each_ref().map(encode));
+        if let Some(vector) = &self.key.vector {
+            for half in [&vector.key.p, &vector.key.q] {
+                vector.ifma.power(&mut self.scratch, &base, half, true);
+            }
+        }
     }
 }

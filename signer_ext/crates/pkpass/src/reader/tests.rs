@@ -121,10 +121,81 @@ fn refuses_hostile_archives() {
     assert_eq!(reason(&files), Err(Reason::TooManyFiles));
     assert_eq!(reason(&files[1..]), Ok(()));
     assert_eq!(reason(&[]), Ok(()));
-    assert_eq!(
-        read_archive(&vec![0; MAX_BUNDLE_BYTES + 1]).unwrap_err().reason,
-        Reason::UnreadableArchive
-    );
+}
+
+/// A bundle as large as the signer's own limits allow is read; the reader's limit holds exactly.
+#[test]
+fn reads_up_to_the_limit() {
+    let names: Vec<String> = (0..MAX_FILES).map(|number| format!("{number:0>128}")).collect();
+    let content = vec![0; MAX_CONTENT_BYTES / MAX_FILES];
+    let large = vec![b' '; MAX_PASS_JSON_BYTES];
+    let mut files: Vec<(&str, &[u8])> =
+        names.iter().map(|name| (name.as_str(), content.as_slice())).collect();
+    let (manifest, cms) = (vec![0; MAX_FILES * 174], vec![0; 8192]);
+    files.extend([(MANIFEST, manifest.as_slice()), (PASS_JSON, &large), (SIGNATURE, &cms)]);
+    assert_eq!(read_archive(&archive(&files)).unwrap().len(), files.len());
+
+    let around = archive(&[("a", b"")]).len();
+    let content = vec![0; MAX_BUNDLE_BYTES - around + 1];
+    assert!(read_archive(&archive(&[("a", &content[1..])])).is_ok());
+    let error = read_archive(&archive(&[("a", &content)])).unwrap_err();
+    assert!(error.message.contains("too large"), "{}", error.message);
+}
+
+/// Bytes between the entries and the directory, or behind the directory, belong to nothing and are
+/// refused, although all offsets are told rightly.
+#[test]
+fn refuses_gaps() {
+    let good = archive(&[("a", b"1")]);
+    let end = good.len() - END_BYTES;
+    let directory = good.windows(4).position(|window| window == CENTRAL_MAGIC).unwrap();
+    for (place, field) in [(directory, 16), (end, 12)] {
+        let mut bad = good.clone();
+        bad.insert(place, 0);
+        bad[end + 1 + field] += 1; // offset or size of the directory
+        let error = read_archive(&bad).unwrap_err();
+        assert!(error.message.contains("belong to no entry"), "{}", error.message);
+    }
+}
+
+/// The leaf is known by issuer and serial number together: an intermediate of the same number is not
+/// taken for it.
+#[test]
+fn tells_the_leaf_from_the_intermediate() {
+    let authority = Authority::new();
+    let identity = authority.identity(&Issue { serial: 2, ..Issue::default() });
+    let bundle = sealed(&identity, &pass_json(1));
+    let report = read_bundle(&bundle, &authority.root()).unwrap();
+    assert_eq!(report.certificate.leaf_der(), identity.certificate().leaf_der());
+}
+
+/// A CMS that holds what it signs, or another type of content, is refused as not detached.
+#[test]
+fn refuses_what_is_not_detached() {
+    let authority = Authority::new();
+    let bundle = sealed(&authority.identity(&Issue::default()), &pass_json(1));
+    let report = read_bundle(&bundle, &authority.root()).unwrap();
+    let digest = sha256(report.manifest).unwrap();
+    let content = ContentInfo::from_der(report.cms).unwrap();
+    let good: SignedData = content.content.decode_as().unwrap();
+    let mut holding = good.clone();
+    holding.encap_content_info.econtent = Some(Any::new(der::Tag::OctetString, *b"x").unwrap());
+    let mut of_another_type = good;
+    of_another_type.encap_content_info.econtent_type = SIGNED_DATA;
+    for data in [holding, of_another_type] {
+        let changed = ContentInfo { content: Any::encode_from(&data).unwrap(), ..content.clone() };
+        let error = check_signature(&changed.to_der().unwrap(), &digest).unwrap_err();
+        assert_eq!(error.reason, Reason::UnreadableSignature);
+        assert!(error.message.contains("not detached"), "{}", error.message);
+    }
+}
+
+/// The error for a manifest of another shape says what it should be.
+#[test]
+fn says_what_a_manifest_is() {
+    let bundle = archive(&[(MANIFEST, b"[]"), (SIGNATURE, b"x")]);
+    let error = read_bundle(&bundle, b"").unwrap_err();
+    assert!(error.message.contains("an object of SHA-1 digests"), "{}", error.message);
 }
 
 /// Another root, a CMS over another manifest, and a `pass.json` of another pass type or team

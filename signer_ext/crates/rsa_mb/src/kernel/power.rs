@@ -31,7 +31,7 @@ use crate::fault::{Kind, strike, strike_registers};
 /// Bits of a window.
 const WINDOW_BITS: usize = 5;
 /// Powers of the base that are kept.
-const ENTRIES: usize = 1 << WINDOW_BITS;
+pub(super) const ENTRIES: usize = 1 << WINDOW_BITS;
 /// Windows of a 1024-bit exponent; the top one has four bits.
 const DIGITS: usize = 1024_usize.div_ceil(WINDOW_BITS);
 
@@ -50,6 +50,12 @@ impl Exponent {
             }
         }
         Self(digits)
+    }
+
+    /// How many multiplications a kernel would save that skips digits 0.
+    #[cfg(feature = "timing-probe")]
+    pub(crate) fn zero_digits(&self) -> usize {
+        self.0.iter().filter(|digit| **digit == 0).count()
     }
 }
 
@@ -164,7 +170,7 @@ fn window(scratch: &mut Scratch, digit: u8, modulus: &Modulus<HALF>) {
 /// pair of the table through and make the rest 0.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
-fn select(out: &mut Residue, table: &[Residue; ENTRIES], digit: u8) {
+pub(super) fn select(out: &mut Residue, table: &[Residue; ENTRIES], digit: u8) {
     // Truth tables for three inputs: `b ? c : a`, and `a | b | c`.
     const CHOOSE: i32 = 0b1011_1000;
     const UNITE: i32 = 0b1111_1110;

@@ -16,13 +16,16 @@
 
 use core::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_cmplt_epi64_mask, _mm512_load_si512,
-    _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_mov_epi64, _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_srai_epi64, _mm512_srli_epi64, _mm512_store_si512,
-    _mm512_sub_epi64,
+    _mm512_mask_mov_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srai_epi64,
+    _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64,
 };
+#[cfg(not(miri))]
+use core::arch::x86_64::{_mm512_madd52hi_epu64, _mm512_madd52lo_epu64};
 
 use core::hint::black_box;
 
+#[cfg(miri)]
+use super::interpreted;
 use super::lanes::{Lanes, Wide};
 use super::modulus::Modulus;
 use super::{FULL, HALF, LIMB_BITS, LIMB_MASK};
@@ -70,6 +73,9 @@ pub(crate) fn carry(column: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512ifma")]
 pub(crate) fn add_low(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    #[cfg(miri)]
+    return interpreted::multiply_add(sum, a, b, 0);
+    #[cfg(not(miri))]
     _mm512_madd52lo_epu64(sum, a, b)
 }
 
@@ -77,6 +83,9 @@ pub(crate) fn add_low(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512ifma")]
 pub(crate) fn add_high(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    #[cfg(miri)]
+    return interpreted::multiply_add(sum, a, b, LIMB_BITS);
+    #[cfg(not(miri))]
     _mm512_madd52hi_epu64(sum, a, b)
 }
 
