@@ -63,6 +63,27 @@ fn groups_of_every_size_are_signed() {
     }
 }
 
+/// A key on a processor without the instructions: aws-lc signs all, with the same bytes, and the kernel
+/// alone cannot be had.
+#[test]
+fn without_the_instructions_the_library_signs() {
+    let mut key = new_key();
+    let digests = random_digests(GROUP + 3);
+    let expected: Vec<_> = digests.iter().map(|digest| signed_by_library(&key, digest)).collect();
+    let mut signatures = Vec::new();
+    key.sign_many(&digests, &mut signatures).unwrap();
+    assert_eq!(signatures, expected);
+    key.vector = None;
+    for backend in [Backend::Auto, Backend::Portable] {
+        let mut signatures = Vec::new();
+        let stats = key.sign_many_with(backend, &digests, &mut signatures).unwrap();
+        assert_eq!((stats.vector, stats.portable), (0, digests.len()));
+        assert_eq!(signatures, expected);
+    }
+    let refused = key.sign_many_with(Backend::Ifma, &digests, &mut Vec::new());
+    assert_eq!(refused, Err(SignError::Unavailable));
+}
+
 /// The numbers of a key, for sums with plain arithmetic.
 struct Numbers {
     n: BigUint,

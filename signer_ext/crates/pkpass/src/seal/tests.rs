@@ -60,7 +60,7 @@ fn a_batch_is_its_single_signatures() {
     let revision = revision();
     let backends = [Backend::Auto, Backend::Portable, Backend::Ifma];
     let usable = if rsa_mb::is_available() { 3 } else { 2 };
-    for size in [KeySize::Rsa2048, KeySize::Rsa3072] {
+    for size in [KeySize::Rsa2048, KeySize::Rsa3072, KeySize::Rsa4096] {
         let identity = rsa_identity(size);
         let lines = some_lines(2 * CHUNK + 3);
         let passes = unsigned(&lines);
@@ -75,6 +75,26 @@ fn a_batch_is_its_single_signatures() {
         }
     }
     assert_eq!(threads(1).repaired.load(Ordering::Relaxed), 0);
+}
+
+/// P-256 signatures differ each time; by every backend each verifies, and none needs repair.
+#[test]
+fn a_batch_of_p256_verifies() {
+    let identity =
+        Authority::new().identity(&Issue { key_type: KeyType::P256, ..Issue::default() });
+    let (revision, contents) = (revision(), contents(9));
+    let passes = unsigned(&contents);
+    for backend in [Backend::Auto, Backend::Portable] {
+        let repaired = AtomicU64::new(0);
+        let workers = Workers { backend, repaired: &repaired, ..threads(1) };
+        let signed = sign_batch(&revision, &passes, &identity, workers).unwrap();
+        for (pass, signed) in passes.iter().zip(&signed) {
+            let manifest = revision.manifest(sha1(pass.pass_json).unwrap());
+            let attributes = attributes(&manifest, pass.signing_time).unwrap();
+            assert!(identity.certificate().verifies(&attributes, &signed.signature));
+        }
+        assert_eq!(repaired.into_inner(), 0);
+    }
 }
 
 /// A batch of an identity opened from its wrapped key is signed alike.
