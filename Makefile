@@ -22,6 +22,7 @@ SECONDS ?= 60
 MUTATED := manifest cms archive reader
 PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
+BENCH ?= $(wildcard bench/*.py)
 
 .PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench fuzz mutants sanitize wheels clean distclean tools
 
@@ -91,8 +92,8 @@ lock: $(VENV)/packages ## Renew requirements.lock (ARGS="--upgrade" for newer ve
 	@uv lock $(ARGS)
 	uv export --quiet --no-emit-project --all-extras --all-groups --no-header --no-annotate -o requirements.lock
 
-bench: $(VENV)/ready ## Measure; each bench ends with one JSON line
-	@for bench in bench/*.py; do
+bench: $(VENV)/ready ## Measure; each bench ends with one JSON line (BENCH=bench/signer.py ARGS="--rounds 9")
+	@for bench in $(BENCH); do
 	    echo "== $$bench"
 	    $(PY) "$$bench" --json $(ARGS)
 	done
