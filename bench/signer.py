@@ -54,13 +54,18 @@ def contenders(node: Node | None, cores: int) -> Iterator[Contender]:
         yield Contender(key=key, command=ours, arguments=[work, "1"], pinned=True)
     for key, work in (("sign_all", "sign"), ("seal_all", "seal")):
         yield Contender(key=key, command=ours, arguments=[work, "0"])
-    for kind in ("stored", "deflated"):
+    for key, kind, processes, sizes in (
+        ("python_stored", "stored", 1, tuple(SIZES)),
+        ("python_stored_all", "stored", cores, (CARD,)),
+        ("python_deflated", "deflated", 1, tuple(SIZES)),
+    ):
         yield Contender(
-            key=f"python_{kind}",
+            key=key,
             command=[*python, "contenders.script"],
             arguments=[kind],
-            processes=cores,
+            processes=processes,
             pinned=True,
+            sizes=sizes,
         )
     if node is None:
         return

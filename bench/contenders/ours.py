@@ -16,8 +16,9 @@ from typing import Final
 from contenders.turns import take_turns
 from passmill._signer import PreparedRevision, SigningIdentity, assemble, seal, sign_batch
 
-_BUNDLE_BYTES: Final = 64 << 20
-"""What the bundles of one batch take at most: they are all in memory when it ends."""
+_SEALED_AT_ONCE: Final = 32
+"""Enough for two threads to sign eight at a time twice, and few enough that their bundles lie in
+memory that was used a moment ago: with hundreds the fresh pages cost more than the signatures."""
 
 
 class Signer:
@@ -77,8 +78,7 @@ class Signer:
 
     def sealing(self) -> Callable[[], int]:
         """Batches of bundles from values."""
-        most = max(8, _BUNDLE_BYTES // self._revision.content_bytes)
-        lines = self._lines[:most]
+        lines = self._lines[:_SEALED_AT_ONCE]
         values, times = b"".join(lines), [self._time] * len(lines)
 
         def work() -> int:
