@@ -11,65 +11,67 @@ from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from passmill.domain.callers import operator_caller
+from passmill.compose_frame import Frame, Rendering, open_frame
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.keyring import Keyring
-from passmill.domain.template_life import TemplateCodec
 from passmill.rpc import (
     access_service,
     admin_service,
+    campaign_service,
     pass_service,
     program_service,
     server,
     template_service,
 )
-from passmill.rpc.convert_template import ProtoTemplateCodec
 from passmill.rpc.door import Authenticator, Door
-from passmill.rpc.paging import Pages
 from passmill.rpc.status import RequestValidator
 from passmill.settings import Settings
-from passmill.signing.freshness import require_fresh_signer
-from passmill.signing.identities import IdentityCache
-from passmill.signing.revisions import RevisionCache
-from passmill.signing.sealer import Sealer, open_sealer
-from passmill.store.database import Database, open_database
-from passmill.store.deployment import check_master_key
-from passmill.store.migrate import check_schema
-from passmill.store.roles import check_application_role
-from passmill.store.signing_identities import IdentityReader
+from passmill.store.database import Database
 from passmill.telemetry.health import Readiness
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.activate_signing_identity import ActivateSigningIdentity
+from passmill.usecases.append_recipients import AppendRecipients
 from passmill.usecases.archive_program import ArchiveProgram
 from passmill.usecases.archive_template import ArchiveTemplate
 from passmill.usecases.authenticate import Authenticate, AuthenticateOperator
+from passmill.usecases.cancel_campaign import CancelCampaign
 from passmill.usecases.change_pass import ChangePass
 from passmill.usecases.check_signing_identity import CheckSigningIdentity
+from passmill.usecases.claim_recipient_stream import ClaimRecipientStream
 from passmill.usecases.create_api_key import CreateApiKey
+from passmill.usecases.create_campaign import CreateCampaign
 from passmill.usecases.create_program import CreateProgram
+from passmill.usecases.create_recipient_stream import CreateRecipientStream
 from passmill.usecases.create_template import CreateTemplate
 from passmill.usecases.create_tenant import CreateTenant
+from passmill.usecases.export_results import ExportResults
+from passmill.usecases.finalize_recipient_stream import FinalizeRecipientStream
 from passmill.usecases.find_pass import FindPass
 from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.forget_answers import ForgetAnswers
 from passmill.usecases.get_pass_bundle import GetPassBundle
 from passmill.usecases.issue_group import IssueGroups
 from passmill.usecases.issue_passes import IssuePasses
-from passmill.usecases.load_revision import LoadRevision, RevisionReader
-from passmill.usecases.mutation import Mutator
-from passmill.usecases.pass_content import PassContents
+from passmill.usecases.list_recipients import ListRecipients
+from passmill.usecases.pause_campaign import PauseCampaign
+from passmill.usecases.preview_campaign import PreviewCampaign
 from passmill.usecases.preview_pass import PreviewPass
 from passmill.usecases.publish_template import PublishTemplate
 from passmill.usecases.reinstate_pass import ReinstatePass
+from passmill.usecases.resume_campaign import ResumeCampaign
+from passmill.usecases.retry_recipients import RetryRecipients
 from passmill.usecases.revoke_api_key import RevokeApiKey
+from passmill.usecases.roll_back_campaign import RollBackCampaign
 from passmill.usecases.set_tenant_state import SetTenantState
-from passmill.usecases.tenant_numbers import TenantNumbers
+from passmill.usecases.show_campaigns import ShowCampaigns
+from passmill.usecases.start_campaign import StartCampaign
 from passmill.usecases.update_pass import UpdatePass
 from passmill.usecases.update_program import UpdateProgram
 from passmill.usecases.update_template import UpdateTemplate
 from passmill.usecases.upload_asset import UploadAsset
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.usecases.void_pass import VoidPass
+from passmill.usecases.watch_campaign import WatchCampaign
 from passmill.usecases.watch_identities import WatchIdentities
 
 _START_SECONDS = 30.0
@@ -91,116 +93,29 @@ class Services:
     watch_identities: WatchIdentities
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """What every use case stands on."""
-
-    settings: Settings
-    database: Database
-    clock: Clock
-    keyring: Keyring
-    metrics: Metrics
-    mutator: Mutator
-    pages: Pages
-    codec: TemplateCodec
-    validator: RequestValidator
-    load_revision: LoadRevision
-    identities: IdentityCache
-    identity_reader: IdentityReader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rendering:
-    """What renders, signs and assembles."""
-
-    sealer: Sealer
-    numbers: TenantNumbers
-    contents: PassContents
-    finish_signing: FinishSigning
-
-
 @asynccontextmanager
 async def open_services(
     settings: Settings, *, clock: Clock, registry: CollectorRegistry
 ) -> AsyncIterator[Services]:
     """Connects, checks and wires everything below the gRPC servers; undoes it in the end.
 
-    Refuses to start (RoleRefused, MigrationRefused, WrongMasterKey, StaleSigner) where it could not
-    keep its promises: a database role that sees past row-level security, a schema of another
-    version, a native signer built from other sources.
+    Refuses to start as `open_frame`.
     """
-    require_fresh_signer()
-    metrics = Metrics(registry)
-    keyring = Keyring(settings.master_key_bytes)
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            open_database(
-                settings.database_url.get_secret_value(),
-                min_connections=settings.database.min_connections,
-                max_connections=settings.database.max_connections,
-            )
-        )
-        await _check_database(database, keyring, require_durable=settings.database.require_durable)
-        sealer = await stack.enter_async_context(
-            open_sealer(threads=settings.limits.signing_threads, metrics=metrics)
-        )
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        codec = ProtoTemplateCodec()
-        identity_reader = IdentityReader(database=database)
-        frame = _Frame(
-            settings=settings,
-            database=database,
-            clock=clock,
-            keyring=keyring,
-            metrics=metrics,
-            mutator=Mutator(database=database, clock=clock, keyring=keyring),
-            pages=Pages(keyring=keyring),
-            codec=codec,
-            validator=RequestValidator(),
-            load_revision=LoadRevision(
-                database=database,
-                cache=RevisionCache(
-                    loader=RevisionReader(database=database, codec=codec),
-                    capacity_bytes=settings.limits.revision_cache_bytes,
-                ),
-            ),
-            identities=IdentityCache(
-                loader=identity_reader, wrapping_key=keyring.wrapping_key, clock=clock
-            ),
-            identity_reader=identity_reader,
-        )
-        yield _services(frame, sealer, tasks)
+    async with (
+        open_frame(settings, clock=clock, registry=registry) as frame,
+        asyncio.TaskGroup() as tasks,
+    ):
+        yield _services(frame, tasks)
 
 
-async def _check_database(database: Database, keyring: Keyring, *, require_durable: bool) -> None:
-    caller = operator_caller(deadline=asyncio.get_running_loop().time() + _START_SECONDS)
-    async with database.transaction(caller) as tx:
-        await check_application_role(tx, require_durable=require_durable)
-        await check_schema(tx)
-        await check_master_key(tx, keyring.check_value)
-
-
-def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Services:
-    numbers = TenantNumbers(database=frame.database)
-    contents = PassContents(numbers=numbers, keyring=frame.keyring)
-    finish_signing = FinishSigning(
-        database=frame.database,
-        load_revision=frame.load_revision,
-        identities=frame.identities,
-        contents=contents,
-        sealer=sealer,
-        clock=frame.clock,
-        metrics=frame.metrics,
-    )
+def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
+    rendering = frame.rendering
     groups = IssueGroups(
         database=frame.database,
-        sealer=sealer,
+        sealer=rendering.sealer,
         clock=frame.clock,
         metrics=frame.metrics,
         tasks=tasks,
-    )
-    rendering = _Rendering(
-        sealer=sealer, numbers=numbers, contents=contents, finish_signing=finish_signing
     )
     passes = _pass_servicer(frame, rendering, groups)
     return Services(
@@ -218,6 +133,10 @@ def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Servic
                 _template_servicer(frame),
                 template_service.RULES,
             ),
+            campaign_service.SERVICE: (
+                _campaign_servicer(frame, rendering),
+                campaign_service.RULES,
+            ),
         },
         admin={
             admin_service.SERVICE: (
@@ -230,7 +149,7 @@ def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Servic
         database=frame.database,
         metrics=frame.metrics,
         authenticate=Authenticate(database=frame.database, clock=frame.clock),
-        finish_signing=finish_signing,
+        finish_signing=rendering.finish_signing,
         forget_answers=ForgetAnswers(database=frame.database, clock=frame.clock),
         watch_identities=WatchIdentities(
             database=frame.database, clock=frame.clock, metrics=frame.metrics
@@ -239,7 +158,7 @@ def _services(frame: _Frame, sealer: Sealer, tasks: asyncio.TaskGroup) -> Servic
 
 
 def _pass_servicer(
-    frame: _Frame, rendering: _Rendering, groups: IssueGroups
+    frame: Frame, rendering: Rendering, groups: IssueGroups
 ) -> pass_service.PassServicer:
     find_pass = FindPass(database=frame.database, numbers=rendering.numbers)
     change_pass = ChangePass(
@@ -284,7 +203,60 @@ def _pass_servicer(
     )
 
 
-def _program_servicer(frame: _Frame) -> program_service.ProgramServicer:
+def _campaign_servicer(frame: Frame, rendering: Rendering) -> campaign_service.CampaignServicer:
+    database, mutator, clock = frame.database, frame.mutator, frame.clock
+    show_campaigns = ShowCampaigns(database=database, clock=clock)
+    list_recipients = ListRecipients(database=database)
+    return campaign_service.CampaignServicer(
+        use_cases=campaign_service.CampaignUseCases(
+            create_campaign=CreateCampaign(
+                database=database,
+                mutator=mutator,
+                clock=clock,
+                codec=frame.codec,
+                load_revision=frame.load_revision,
+            ),
+            show_campaigns=show_campaigns,
+            create_recipient_stream=CreateRecipientStream(mutator=mutator, clock=clock),
+            claim_recipient_stream=ClaimRecipientStream(mutator=mutator),
+            append_recipients=AppendRecipients(
+                database=database,
+                load_revision=frame.load_revision,
+                numbers=rendering.numbers,
+                metrics=frame.campaign_metrics,
+            ),
+            finalize_recipient_stream=FinalizeRecipientStream(mutator=mutator),
+            preview_campaign=PreviewCampaign(
+                database=database,
+                load_revision=frame.load_revision,
+                contents=rendering.contents,
+                codec=frame.codec,
+                clock=clock,
+            ),
+            start_campaign=StartCampaign(
+                database=database,
+                mutator=mutator,
+                load_revision=frame.load_revision,
+                identities=frame.identities,
+                clock=clock,
+            ),
+            pause_campaign=PauseCampaign(mutator=mutator, clock=clock),
+            resume_campaign=ResumeCampaign(mutator=mutator, clock=clock),
+            cancel_campaign=CancelCampaign(mutator=mutator, clock=clock),
+            watch_campaign=WatchCampaign(show_campaigns=show_campaigns),
+            list_recipients=list_recipients,
+            retry_recipients=RetryRecipients(mutator=mutator, clock=clock),
+            export_results=ExportResults(list_recipients=list_recipients),
+            roll_back_campaign=RollBackCampaign(mutator=mutator, clock=clock),
+            load_revision=frame.load_revision,
+            numbers=rendering.numbers,
+        ),
+        database=database,
+        pages=frame.pages,
+    )
+
+
+def _program_servicer(frame: Frame) -> program_service.ProgramServicer:
     mutator, clock = frame.mutator, frame.clock
     return program_service.ProgramServicer(
         database=frame.database,
@@ -297,7 +269,7 @@ def _program_servicer(frame: _Frame) -> program_service.ProgramServicer:
     )
 
 
-def _template_servicer(frame: _Frame) -> template_service.TemplateServicer:
+def _template_servicer(frame: Frame) -> template_service.TemplateServicer:
     mutator, clock, codec = frame.mutator, frame.clock, frame.codec
     return template_service.TemplateServicer(
         database=frame.database,
@@ -328,7 +300,7 @@ def _template_servicer(frame: _Frame) -> template_service.TemplateServicer:
     )
 
 
-def _admin_servicer(frame: _Frame) -> admin_service.AdminServicer:
+def _admin_servicer(frame: Frame) -> admin_service.AdminServicer:
     mutator, clock, keyring = frame.mutator, frame.clock, frame.keyring
     return admin_service.AdminServicer(
         database=frame.database,

@@ -12,8 +12,18 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from passmill.failpoints import check_failpoints
 
 PREFIX = "PASSMILL_"
 # Not settings of the service: read by the launcher of the embedded servers, and by the client.
@@ -126,6 +136,16 @@ class DatabasePool(Section):
         return self
 
 
+class WorkerPool(Section):
+    """What serves campaigns, in processes of its own."""
+
+    processes: Annotated[int, Field(ge=1, le=1024)] | None = None  # one a core when None
+    # Two at least, so that one shard is written while another is signed.
+    concurrent_shards: Annotated[int, Field(ge=2, le=64)] = 2
+    # A worker that is silent for so long is taken for dead, and its shards are served by others.
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
+
+
 class Limits(Section):
     """What one process takes on."""
 
@@ -180,7 +200,10 @@ class Settings(BaseSettings):
     admin: AdminDoor = AdminDoor()
     metrics: Exposition = Exposition()
     database: DatabasePool = DatabasePool()
+    worker: WorkerPool = WorkerPool()
     limits: Limits = Limits()
+    # For tests alone: where a process shall die (passmill/failpoints.py).
+    fail_at: Annotated[str, AfterValidator(check_failpoints)] = ""
     log: Log = Log()
 
     @property

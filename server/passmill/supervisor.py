@@ -1,5 +1,5 @@
-"""The parent of the API processes: one a core on one port, restarted when they die, drained in the
-end. It never imports grpc: a process is started anew, not forked."""
+"""The parent of API processes, which share one port, and of workers: restarted when they die,
+drained in the end. It never imports grpc: a process is started anew, not forked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -22,10 +22,12 @@ from passmill.settings import Door, Exposition
 from passmill.telemetry.exposition import MetricsServer, MetricsView
 from passmill.telemetry.metrics_directory import prepare_metrics_directory
 
-_EX_CONFIG: Final = 78  # api_process: starting again is no use
+_EX_CONFIG: Final = 78  # process.py: starting again is no use
 _FIRST_RESTART_SECONDS: Final = 1.0
 _LAST_RESTART_SECONDS: Final = 30.0
 _LONG_LIFE_SECONDS: Final = 60.0
+# A worker that lived so long had got to work. Nobody's calls fail when it dies soon again.
+_WORKER_LIFE_SECONDS: Final = 4.0
 _POLL_SECONDS: Final = 0.1
 _START_SECONDS: Final = 60.0
 # After the drain a process closes its pool and its threads.
@@ -33,19 +35,20 @@ _END_SECONDS: Final = 10.0
 
 
 class ProcessFailed(Exception):
-    """An API process ended at its start, or none became ready in time; its log says why."""
+    """A process ended at its start, or not all became ready in time; its log says why."""
 
 
 class RestartDelay:
     """How long one place among the processes stays empty after a death: at first a second, then
-    twice as long each time, up to half a minute; a second again after a minute of life."""
+    twice as long each time, up to half a minute; a second again after a long life."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, long_life_seconds: float = _LONG_LIFE_SECONDS) -> None:
+        self._long_life_seconds = long_life_seconds
         self._next = _FIRST_RESTART_SECONDS
 
     def after(self, lived: float) -> float:
         """Seconds to wait before the next start; `lived`: seconds from the last one to the end."""
-        delay = _FIRST_RESTART_SECONDS if lived >= _LONG_LIFE_SECONDS else self._next
+        delay = _FIRST_RESTART_SECONDS if lived >= self._long_life_seconds else self._next
         self._next = min(2 * delay, _LAST_RESTART_SECONDS)
         return delay
 
@@ -53,7 +56,8 @@ class RestartDelay:
 class Supervisor:
     """Context manager: starts the processes, waits until all are ready, stops them in the end.
 
-    `processes`: None for one a core. `environment`: the PASSMILL_* variables each of them reads;
+    `processes`: API processes, None for one a core, 0 for none. `workers`: worker processes.
+    `environment`: the PASSMILL_* variables each of them reads;
     what is given here beside them must say the same.
     """
 
@@ -64,6 +68,7 @@ class Supervisor:
         admin: Door,
         exposition: Exposition,
         processes: int | None,
+        workers: int = 0,
         drain_seconds: float,
         environment: Mapping[str, str],
     ) -> None:
@@ -72,7 +77,8 @@ class Supervisor:
         self._exposition = exposition
         self._drain_seconds = drain_seconds
         self._environment = dict(environment)
-        self._count = processes or os.cpu_count() or 1
+        self._api_count = (os.cpu_count() or 1) if processes is None else processes
+        self._count = self._api_count + workers
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stack = ExitStack()
         self._log = structlog.get_logger("passmill.supervisor")
@@ -83,8 +89,9 @@ class Supervisor:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._view = MetricsView(directory=self._prepare_metrics(stack))
-            self.api_port = _reserve_port(stack, self._api)
-            self.admin_port = _reserve_port(stack, self._admin)
+            if self._api_count:
+                self.api_port = _reserve_port(stack, self._api)
+                self.admin_port = _reserve_port(stack, self._admin)
             self.metrics_port = stack.enter_context(
                 MetricsServer(
                     view=self._view,
@@ -107,7 +114,12 @@ class Supervisor:
     @property
     def process_ids(self) -> list[int]:
         """Of the API processes alive now; one that died is replaced by `run`."""
-        return [process.pid for process in self._processes if process.poll() is None]
+        return _alive(self._processes[: self._api_count])
+
+    @property
+    def worker_ids(self) -> list[int]:
+        """Of the workers alive now; one that died is replaced by `run`."""
+        return _alive(self._processes[self._api_count :])
 
     def run(self, stop: threading.Event) -> None:
         """Watches over the processes until `stop` is set; one that dies is started again, after a
@@ -115,7 +127,12 @@ class Supervisor:
 
         Raises ProcessFailed when one ends because it must not run here.
         """
-        delays = [RestartDelay() for _ in self._processes]
+        delays = [
+            RestartDelay()
+            if index < self._api_count
+            else RestartDelay(long_life_seconds=_WORKER_LIFE_SECONDS)
+            for index in range(self._count)
+        ]
         started = [time.monotonic()] * len(self._processes)
         restarts: dict[int, float] = {}  # when the places that are empty are filled again
         while not stop.wait(_POLL_SECONDS):
@@ -137,7 +154,7 @@ class Supervisor:
             process.stdin.close()
         code = process.returncode
         if code == _EX_CONFIG:
-            raise ProcessFailed("An API process refuses to run here; its log says why.")
+            raise ProcessFailed("A process refuses to run here; its log says why.")
         self._log.error(
             "supervisor.process_died", pid=process.pid, exit_code=code, restart_seconds=delay
         )
@@ -152,6 +169,13 @@ class Supervisor:
         return directory
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **self._environment}
+        return subprocess.Popen(self._command(index), stdin=subprocess.PIPE, env=environment)
+
+    def _command(self, index: int) -> list[str]:
+        """The API processes come first, the first of them with the admin port, then the workers."""
+        if index >= self._api_count:
+            return [sys.executable, "-m", "passmill.worker_process"]
         command = [
             sys.executable,
             "-m",
@@ -161,14 +185,13 @@ class Supervisor:
         ]
         if index == 0:
             command += ["--admin-port", str(self.admin_port)]
-        environment = {**os.environ, **self._environment}
-        return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+        return command
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + _START_SECONDS
         while self._view.ready_processes() < self._count:
             if any(process.poll() is not None for process in self._processes):
-                raise ProcessFailed("An API process ended at its start; its log says why.")
+                raise ProcessFailed("A process ended at its start; its log says why.")
             if time.monotonic() > end:
                 raise ProcessFailed(f"Not ready after {_START_SECONDS:.0f} s; the log says why.")
             time.sleep(_POLL_SECONDS)
@@ -187,6 +210,10 @@ class Supervisor:
                 process.wait()
             if process.stdin is not None:
                 process.stdin.close()
+
+
+def _alive(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    return [process.pid for process in processes if process.poll() is None]
 
 
 def _reserve_port(stack: ExitStack, door: Door) -> int:

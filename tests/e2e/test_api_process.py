@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from passmill.api_process import EX_CONFIG
+from passmill.process import EX_CONFIG
 
 MASTER_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
 GOOD = {

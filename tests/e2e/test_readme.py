@@ -37,6 +37,12 @@ MAKE_TARGETS = {
 }
 
 
+CAMPAIGN = (
+    ".venv/bin/passmill campaign import members.csv --template TEMPLATE_ID --watch",
+    ".venv/bin/passmill campaign export CAMPAIGN_ID --bundles passes",
+)
+
+
 def blocks(language: str) -> list[str]:
     """The fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
@@ -159,6 +165,9 @@ def test_every_command_is_known() -> None:
         *MAKE_TARGETS,
         "pip install ./clients/python",
         ".venv/bin/passmill --help",
+        *CAMPAIGN,
+        "passmill campaign --help",
+        "passmill dev",
         "passmill check-config",
         "passmill migrate",
         "passmill serve",
@@ -212,6 +221,34 @@ def test_client_example(tmp_path: Path) -> None:
         assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
 
 
+@pytest.mark.timeout(180)
+def test_campaign_example(tmp_path: Path) -> None:
+    """README.md's import issues the passes of a file in the service of `passmill dev`, whose output
+    names the template, and its export writes them into a folder."""
+    (tmp_path / "members.csv").write_text("external_id,name,points\nM1,Zoë,5\nM2,Ben,6\n")
+    known: dict[str, str] = {}
+    with started("dev", "--data", str(tmp_path / "data"), ready="Ctrl-C") as said:
+        [template_id] = re.findall(r"^template +(\S+)", "".join(said), flags=re.MULTILINE)
+        known["TEMPLATE_ID"] = template_id
+        [line] = [each.strip() for each in said if "PASSMILL_API_KEY" in each]
+        settings = dict(each.split("=", 1) for each in shlex.split(line)[1:])
+        for command in CAMPAIGN:
+            words = [known.get(word, word) for word in command.split()[1:]]
+            done = subprocess.run(
+                [sys.executable, "-m", "passmill", *words],
+                cwd=tmp_path,
+                env=environment(settings),
+                capture_output=True,
+                encoding="utf-8",
+                timeout=SECONDS,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            known.setdefault("CAMPAIGN_ID", done.stdout.partition("\n")[0])
+    bundles = [each for each in (tmp_path / "passes").rglob("*.pkpass") if each.stat().st_size]
+    assert len(bundles) == 2
+
+
 def test_what_dev_keeps_stays_out_of_git(tmp_path: Path) -> None:
     """The folder that `passmill dev` keeps its data and its keys in is ignored by git, stays at
     `make clean`, which says so, and goes at `make distclean`."""
@@ -240,7 +277,7 @@ def test_help() -> None:
     """The command line lists its commands."""
     done = run(sys.executable, "-m", "passmill", "--help")
     assert done.returncode == 0
-    for command in ("serve", "migrate", "check-config", "dev", "demo"):
+    for command in ("serve", "migrate", "check-config", "campaign", "dev", "demo"):
         assert command in done.stdout
 
 

@@ -81,6 +81,7 @@ async def insert_row(tx: Transaction, table: str, tenant_id: TenantId) -> None:
         "bigint": int(tenant_id),
         "integer": 1,
         "smallint": 1,
+        "real": 1.0,
         "boolean": True,
         "text": f"text-{tenant_id}",
         "bytea": f"bytes-{tenant_id}".encode(),
@@ -130,6 +131,22 @@ async def test_every_table_is_forced(database: MadeDatabase) -> None:
         assert table["relforcerowsecurity"], f"{name}: ALTER TABLE … FORCE ROW LEVEL SECURITY"
         assert table["first_key"] == "tenant_id", f"{name}: its key must begin with tenant_id"
         assert table["owner"] != "passmill_app"
+
+
+async def test_there_is_no_other_schema_but_the_queues(database: MadeDatabase) -> None:
+    """Tables lie in `public`, where these tests find them, and in PgQueuer's schema: that has no
+    tenants, as workers take the jobs of all, and a job holds nothing but ids."""
+    connection = await asyncpg.connect(database.owner_url)
+    try:
+        rows = await connection.fetch(
+            "SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n"
+            " ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+            " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
+        )
+    finally:
+        await connection.close()
+    assert {row["nspname"] for row in rows} == {"public", "pgqueuer"}
 
 
 async def test_nothing_runs_with_its_owners_rights(database: MadeDatabase) -> None:

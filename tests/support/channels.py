@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Any, Final, cast
 
@@ -26,6 +26,26 @@ def send_bytes(
     return send(content, **options)
 
 
+async def stream_bytes(
+    channel: grpc.aio.Channel, path: str, content: bytes, *, is_sending: bool, **options: Any
+) -> bytes:
+    """Makes a streaming call with a request's bytes, and gives up after its first answer, whose
+    bytes it gives. `is_sending`: requests are a stream too."""
+    call: Any
+    if is_sending:
+
+        async def requests() -> AsyncIterator[bytes]:
+            yield content
+
+        call = cast("Any", channel.stream_stream(path))(requests(), **options)
+    else:
+        call = cast("Any", channel.unary_stream(path))(content, **options)
+    async for answer in call:
+        call.cancel()
+        return bytes(answer)
+    return b""
+
+
 class _KeyedChannel:
     def __init__(self, channel: grpc.aio.Channel, api_key: str) -> None:
         self._channel = channel
@@ -35,7 +55,18 @@ class _KeyedChannel:
         """As the channel's own."""
         send = self._channel.unary_unary(method, **options)
 
-        def call(request: object, *, timeout: float | None = CALL_SECONDS) -> object:
+        return self._with_key(send)
+
+    def unary_stream(self, method: str, **options: Any) -> Callable[..., object]:
+        """As the channel's own."""
+        return self._with_key(self._channel.unary_stream(method, **options))
+
+    def stream_stream(self, method: str, **options: Any) -> Callable[..., object]:
+        """As the channel's own."""
+        return self._with_key(self._channel.stream_stream(method, **options))
+
+    def _with_key(self, send: Callable[..., object]) -> Callable[..., object]:
+        def call(request: object = None, *, timeout: float | None = CALL_SECONDS) -> object:
             return send(request, timeout=timeout, metadata=self._metadata)
 
         return call

@@ -6,24 +6,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
 from passmill.rpc.convert_template import content_to_proto
 from passmill.rpc.door import MethodRule
-from passmill.v1 import access_service_pb2, admin_service_pb2, api_scope_pb2
+from passmill.v1 import access_service_pb2, admin_service_pb2, api_scope_pb2, campaign_pb2
+from passmill.v1 import campaign_service_pb2 as campaigns_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import program_service_pb2 as programs_pb2
 from passmill.v1 import template_service_pb2 as templates_pb2
 from passmill.v1.program_pb2 import Program
 from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassRef
-from tests.support.channels import keyed, send_bytes
+from tests.support.campaigns import ClubCampaigns, chunk, recipient
+from tests.support.channels import keyed, send_bytes, stream_bytes
 from tests.support.png import draw_png
 from tests.support.service import Club, Service, Tenant, certificate, meta
 from tests.support.small_card import draft, small_card
 
-# A resource inside a request is what an update shall make of it; its ids are not looked at.
-RESOURCES: Final = {"Pass", "Program", "Template", "TemplateContent", "RequestMeta"}
+# A resource inside a request is what an update shall make of it; its ids are not looked at. What is
+# wrong with a recipient is told of it alone.
+RESOURCES: Final = {"Pass", "Program", "Template", "TemplateContent", "RequestMeta", "Recipient"}
+# What a message must hold besides, where a path leads through one that a sample does not have.
+BRANCHES: Final[dict[str, Message]] = {
+    "NotifyAction": campaign_pb2.NotifyAction(template_id="x", slot="tier", message="x"),
+    "ValueCondition": campaign_pb2.ValueCondition(slot="tier"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +60,16 @@ class Method:
         content: bytes,
         **options: float | None,
     ) -> bytes:
-        """Calls it with a request's bytes; gives the answer's. AioRpcError when it is refused."""
+        """Calls it with a request's bytes; gives the answer's, the first one of a stream.
+        AioRpcError when it is refused."""
         channel = keyed(service.admin if self.is_admin else service.api, api_key)
+        return await self.send_by(channel, content, **options)
+
+    async def send_by(self, channel: grpc.aio.Channel, content: bytes, **options: Any) -> bytes:
+        """The same over a channel."""
+        if self.descriptor.server_streaming:
+            is_sending = self.descriptor.client_streaming
+            return await stream_bytes(channel, self.path, content, is_sending=is_sending, **options)
         return await send_bytes(channel, self.path, content, **options)
 
 
@@ -80,8 +97,12 @@ class Ids:
 
 
 async def ids_of(club: Club) -> Ids:
-    """Issues a pass, makes a key and finds the identity: one thing of each kind."""
+    """Issues a pass, makes a key and a campaign with a stream, finds the identity: one thing of
+    each kind."""
     tenant = club.tenant
+    campaigns = ClubCampaigns(club=club)
+    campaign = await campaigns.create()
+    stream = await campaigns.open_stream(campaign)
     issued = await club.issue()
     operator = tenant.service.operator
     listing = admin_service_pb2.ListSigningIdentitiesRequest(tenant_id=tenant.tenant_id)
@@ -97,6 +118,8 @@ async def ids_of(club: Club) -> Ids:
             "pass_id": issued.pass_id,
             "reference_id": issued.reference_id,
             "serial_number": issued.serial_number,
+            "campaign_id": campaign.campaign_id,
+            "stream_id": stream.stream_id,
         }
     )
 
@@ -116,6 +139,9 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         "tenant_id": tenant_id,
         "signing_identity_id": ids["signing_identity_id"],
     }
+    campaign: dict[str, Any] = {"campaign_id": ids["campaign_id"]}
+    stream = campaign_pb2.RecipientStream(stream_id=ids["stream_id"], writer_epoch=1)
+    recipients = chunk(stream, [recipient("1")])
     issued = certificate("pass.com.example.another")
     requests: list[Message] = [
         passes_pb2.IssuePassRequest(**template, draft=draft(), meta=new()),
@@ -164,6 +190,31 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         templates_pb2.ListTemplateRevisionsRequest(**template),
         templates_pb2.UploadAssetRequest(content=draw_png(9, 9, "#101010"), meta=new()),
         templates_pb2.PreviewPassRequest(**template, draft=draft()),
+        campaigns_pb2.CreateCampaignRequest(
+            display_name="x",
+            action=ClubCampaigns(club=club).issue_action(),
+            meta=new(),
+        ),
+        campaigns_pb2.GetCampaignRequest(**campaign),
+        campaigns_pb2.ListCampaignsRequest(),
+        campaigns_pb2.CreateRecipientStreamRequest(**campaign, meta=new()),
+        campaigns_pb2.GetRecipientStreamRequest(stream_id=stream.stream_id),
+        campaigns_pb2.ClaimRecipientStreamRequest(stream_id=stream.stream_id, meta=new()),
+        campaigns_pb2.AppendRecipientsRequest(chunk=recipients),
+        campaigns_pb2.AppendRecipientChunkRequest(chunk=recipients),
+        campaigns_pb2.FinalizeRecipientStreamRequest(
+            stream_id=stream.stream_id, writer_epoch=1, expected_rows=0, meta=new()
+        ),
+        campaigns_pb2.PreviewCampaignRequest(**campaign),
+        campaigns_pb2.StartCampaignRequest(**campaign, meta=new()),
+        campaigns_pb2.PauseCampaignRequest(**campaign, meta=new()),
+        campaigns_pb2.ResumeCampaignRequest(**campaign, meta=new()),
+        campaigns_pb2.CancelCampaignRequest(**campaign, meta=new()),
+        campaigns_pb2.WatchCampaignRequest(**campaign),
+        campaigns_pb2.ListRecipientsRequest(**campaign),
+        campaigns_pb2.RetryRecipientsRequest(**campaign, meta=new()),
+        campaigns_pb2.ExportResultsRequest(**campaign),
+        campaigns_pb2.RollBackCampaignRequest(**campaign, meta=new()),
         admin_service_pb2.CreateTenantRequest(display_name="x", meta=new()),
         admin_service_pb2.SetTenantStateRequest(
             tenant_id=tenant_id, state=admin_service_pb2.Tenant.STATE_ACTIVE, meta=new()
@@ -257,7 +308,8 @@ def _set(message: Any, path: tuple[str, ...], text: str) -> None:
         inner = getattr(message, name)
         if field.is_repeated:
             inner = inner[0] if inner else inner.add()
-        else:
+        elif not message.HasField(name):
+            inner.CopyFrom(BRANCHES.get(inner.DESCRIPTOR.name, type(inner)()))
             inner.SetInParent()
         _set(inner, tuple(rest), text)
     elif field.is_repeated:

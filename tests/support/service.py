@@ -29,6 +29,7 @@ from passmill.settings import DatabasePool, Limits, Settings
 from passmill.v1 import admin_service_pb2, api_scope_pb2, program_service_pb2, template_service_pb2
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1.admin_service_pb2_grpc import AdminServiceStub
+from passmill.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from passmill.v1.pass_service_pb2_grpc import PassServiceStub
 from passmill.v1.program_service_pb2_grpc import ProgramServiceStub
 from passmill.v1.request_meta_pb2 import RequestMeta
@@ -41,6 +42,7 @@ from tests.support.templates import assets
 
 if TYPE_CHECKING:  # these exist for type checkers only
     from passmill.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
+    from passmill.v1.campaign_service_pb2_grpc import CampaignServiceAsyncStub
     from passmill.v1.pass_service_pb2_grpc import PassServiceAsyncStub
     from passmill.v1.program_service_pb2_grpc import ProgramServiceAsyncStub
     from passmill.v1.template_service_pb2_grpc import TemplateServiceAsyncStub
@@ -114,6 +116,7 @@ class Member:
     passes: PassServiceAsyncStub
     programs: ProgramServiceAsyncStub
     templates: TemplateServiceAsyncStub
+    campaigns: CampaignServiceAsyncStub
     admin: AdminServiceAsyncStub
 
 
@@ -142,6 +145,7 @@ class Service:
             passes=PassServiceStub(api),
             programs=ProgramServiceStub(api),
             templates=TemplateServiceStub(api),
+            campaigns=CampaignServiceStub(api),
             admin=AdminServiceStub(admin),
         )
 
@@ -269,6 +273,11 @@ class Club:
     def passes(self) -> PassServiceAsyncStub:
         """The pass service, as a key with every scope sees it."""
         return self.tenant.member.passes
+
+    @property
+    def campaigns(self) -> CampaignServiceAsyncStub:
+        """The campaign service, likewise."""
+        return self.tenant.member.campaigns
 
     def issue_request(
         self, draft: PassDraft | None = None, *, revision: int = 0, validate_only: bool = False

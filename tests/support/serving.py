@@ -63,6 +63,7 @@ class Serving:
     api_port: int
     admin_port: int
     metrics_port: int
+    metrics_host: str = "127.0.0.1"
 
     @property
     def api_address(self) -> str:
@@ -76,7 +77,7 @@ class Serving:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of a path of the metrics port."""
-        url = f"http://127.0.0.1:{self.metrics_port}{path}"
+        url = f"http://{self.metrics_host}:{self.metrics_port}{path}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -103,29 +104,42 @@ class Serving:
 
 @contextmanager
 def serve(
-    settings: Settings, *, processes: int = 1, variables: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    processes: int = 1,
+    role: str = "api",
+    metrics_host: str = "127.0.0.1",
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Serving]:
     """Starts `passmill serve` and waits until it says it is ready; kills it if it is still there in
-    the end. `variables`: more of them, by names without the prefix."""
+    the end. `processes`: of each kind that the role has. `variables`: more of them, by names
+    without the prefix. The processes are a session of their own."""
     with ExitStack() as stack:
         api_port, admin_port = reserve_port(stack), reserve_port(stack)
         metrics_port = _free_port()
         environment = environment_of(
             settings,
             PROCESSES=str(processes),
+            WORKER__PROCESSES=str(processes),
             API__PORT=str(api_port),
             ADMIN__PORT=str(admin_port),
             METRICS__PORT=str(metrics_port),
+            METRICS__HOST=metrics_host,
             **(variables or {}),
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "passmill", "serve"],
+            [sys.executable, "-m", "passmill", "serve", "--role", role],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         serving = Serving(
-            process=process, api_port=api_port, admin_port=admin_port, metrics_port=metrics_port
+            process=process,
+            api_port=api_port,
+            admin_port=admin_port,
+            metrics_port=metrics_port,
+            metrics_host=metrics_host,
         )
         try:
             _wait_until_ready(serving)

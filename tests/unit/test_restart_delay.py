@@ -23,3 +23,9 @@ def test_a_long_life_starts_over(lives: list[float]) -> None:
         assert 1 <= wait <= 30
         assert wait == 1 if lived >= 60 else wait >= last
         last = wait
+
+
+def test_how_long_a_long_life_is_can_be_said() -> None:
+    """A place whose processes count as long-lived sooner is filled within a second sooner."""
+    delay = RestartDelay(long_life_seconds=4.0)
+    assert [delay.after(lived) for lived in (1, 1, 3, 5, 1)] == [1, 2, 4, 1, 2]

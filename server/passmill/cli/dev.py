@@ -19,6 +19,7 @@ def run(data_dir: Path, stop: threading.Event) -> int:
     configure_logging(log_format="console")
     with LocalService(
         data_dir=data_dir,
+        workers=1,
         usual_ports=True,
         on_step=_say,
         settings={"PASSMILL_LOG__LEVEL": "info"},
@@ -38,6 +39,7 @@ def run(data_dir: Path, stop: threading.Event) -> int:
         _say(f"admin       {service.admin_address}  (reflection is on)")
         _say(f"metrics     {service.metrics_url}")
         _say(f"data        {data_dir}  ({ROOT_FILE}: what the passes' signatures are checked with)")
+        _say(f"template    {club.template_id}  (the coffee club's card)")
         _say("For a client of the coffee club, and for the operator's, in another terminal:")
         _say(_export(PASSMILL_ADDRESS=service.api_address, PASSMILL_API_KEY=club.issue_key))
         _say(

@@ -1,4 +1,4 @@
-"""`passmill`: serve, migrate, check-config, dev, demo."""
+"""`passmill`: serve, migrate, check-config, campaign, dev, demo."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from passmill.supervisor import ProcessFailed
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command; exits with 0, 1 (it failed) or 2 (it was called wrongly)."""
     parser = _parser()
+    if arguments is None:
+        arguments = sys.argv[1:]
+    if arguments[:1] == ["campaign"]:
+        sys.exit(_campaign(arguments[1:]))
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
@@ -43,8 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("serve", help="run a role until SIGTERM or Ctrl-C")
-    command.add_argument("--role", choices=["api"], default="api", help="what to run")
-    command.set_defaults(run=lambda _: serve.run(load_settings(), _stop_event()))
+    command.add_argument("--role", choices=serve.ROLES, default="api", help="what to run")
+    command.set_defaults(
+        run=lambda parsed: serve.run(load_settings(), _stop_event(), role=parsed.role)
+    )
 
     command = commands.add_parser("migrate", help="bring the database's schema up to date")
     command.add_argument(
@@ -56,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("check-config", help="read the settings and say if they are good")
     command.set_defaults(run=_check_config)
+
+    # Parsed by itself: it needs the client.
+    commands.add_parser("campaign", help="import recipients, watch and steer campaigns, export")
 
     command = commands.add_parser("dev", help="run everything here on embedded servers")
     command.add_argument(
@@ -89,7 +98,7 @@ def _check_config(_: argparse.Namespace) -> int:
     return 0
 
 
-# These two need the client and packages of extras, which production does without.
+# These need the client, and packages of extras, which production does without.
 def _dev(parsed: argparse.Namespace) -> int:
     try:
         from passmill.cli import dev  # noqa: PLC0415 - only here
@@ -106,6 +115,15 @@ def _demo(parsed: argparse.Namespace) -> int:
         _fail(f"The demonstration needs {missing.name}: run `make demo` in a checkout.")
 
     return demo.run(count=parsed.count, keep=parsed.keep)
+
+
+def _campaign(arguments: list[str]) -> int:
+    try:
+        from passmill.cli.campaign import arguments as campaign  # noqa: PLC0415 - only here
+    except ModuleNotFoundError as missing:
+        _fail(f"`passmill campaign` needs {missing.name}: install passmill-client's wheel.")
+
+    return campaign.main(arguments)
 
 
 def _positive(text: str) -> int:

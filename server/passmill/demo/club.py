@@ -29,9 +29,11 @@ def set_up(
     api_address: str,
     admin_address: str,
     operator_key: str,
+    card: Callable[[coffee_club.Images], messages.TemplateContent] = coffee_club.card_content,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Club:
-    """Makes a club on a running service. PassmillError or DemoFailed when it will not have it."""
+    """Makes a club on a running service, by default with its own card. PassmillError or DemoFailed
+    when it will not have it."""
     on_step("making a throw-away certificate authority shaped like Apple's")
     now = datetime.now(UTC)
     authority = ThrowawayAuthority(now=now)
@@ -63,7 +65,7 @@ def set_up(
             tenant_id=tenant_id,
         )
     with Client(api_address, owner.secret_key) as client:
-        template_id = publish_card(client, on_step)
+        template_id = publish_card(client, card, on_step)
     return Club(
         tenant_id=tenant_id,
         issue_key=issuer.secret_key,
@@ -72,7 +74,11 @@ def set_up(
     )
 
 
-def publish_card(client: Client, on_step: Callable[[str], None]) -> str:
+def publish_card(
+    client: Client,
+    card: Callable[[coffee_club.Images], messages.TemplateContent],
+    on_step: Callable[[str], None],
+) -> str:
     """Makes the club's program and template and publishes it: the template's id."""
     on_step("drawing the card and uploading its nine images")
     assets = {
@@ -86,7 +92,7 @@ def publish_card(client: Client, on_step: Callable[[str], None]) -> str:
     made = client.create_template(
         program.program_id,
         display_name="Coffee club card",
-        content=coffee_club.card_content(assets),
+        content=card(assets),
     )
     published = client.publish_template(made.template.template_id, etag=made.template.etag)
     if published.findings:

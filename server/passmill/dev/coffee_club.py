@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from passmill.dev import coffee_art
 from passmill_client import Money, TemplateContent, Value, messages
@@ -52,6 +52,10 @@ _TRANSLATIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# The uploaded asset of each role and scale.
+Images: TypeAlias = Mapping[tuple[messages.ImageRole.ValueType, int], str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """A picture of the card. `file`: PNG."""
@@ -68,8 +72,8 @@ def draw_images() -> Iterator[Image]:
             yield Image(role=role, scale=scale, file=draw(scale))
 
 
-def card_content(images: Mapping[tuple[messages.ImageRole.ValueType, int], str]) -> TemplateContent:
-    """The card; `images`: the uploaded asset of each role and scale."""
+def card_content(images: Images) -> TemplateContent:
+    """The card with these images."""
     return TemplateContent(
         style=messages.PASS_STYLE_STORE_CARD,
         organization_name=ORGANIZATION,

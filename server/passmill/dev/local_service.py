@@ -25,6 +25,7 @@ _SECRETS_FILE = "secrets.env"
 class LocalService:
     """Context manager. With `data_dir` everything is kept there, and found again the next time.
 
+    `processes`: API processes, None for one a core. `workers`: worker processes.
     `durable`: whether a commit survives a crash of the machine; by default if it is kept.
     `usual_ports`: those of a service in production where they are free, and others, told to
     `on_step`, where they are not; without it any ports.
@@ -36,6 +37,7 @@ class LocalService:
         *,
         data_dir: Path | None = None,
         processes: int | None = None,
+        workers: int = 0,
         durable: bool | None = None,
         usual_ports: bool = False,
         on_step: Callable[[str], None] = lambda step: None,
@@ -43,11 +45,13 @@ class LocalService:
     ) -> None:
         self._data_dir = data_dir
         self._processes = processes
+        self._workers = workers
         self._durable = durable
         self._usual_ports = usual_ports
         self._on_step = on_step
         self._more_settings = dict(settings or {})
         self._stack = ExitStack()
+        self._crash: Callable[[float], None] = lambda seconds: None
         self.api_address = ""
         self.admin_address = ""
         self.metrics_url = ""
@@ -62,17 +66,19 @@ class LocalService:
             servers = EmbeddedServers(self._data_dir, durable=self._durable)
             self._on_step("starting PostgreSQL and Valkey")
             runner.run(servers.__aenter__())
+            self._crash = lambda seconds: runner.run(servers.crash_postgres(down_seconds=seconds))
             stack.callback(lambda: runner.run(servers.__aexit__(None, None, None)))
             self._on_step("preparing the database")
             runner.run(migrate(servers.owner_url))
             environment = self._environment(servers, audit_file=self._audit_file(stack))
-            self._on_step("starting the API processes")
+            self._on_step("starting the processes")
             self.supervisor = stack.enter_context(
                 Supervisor(
                     api=ApiDoor(port=self._port(ApiDoor().port)),
                     admin=AdminDoor(port=self._port(AdminDoor().port)),
                     exposition=Exposition(port=self._port(Exposition().port)),
                     processes=self._processes,
+                    workers=self._workers,
                     drain_seconds=Limits().drain_seconds,
                     environment=environment,
                 )
@@ -88,6 +94,21 @@ class LocalService:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def api_process_ids(self) -> list[int]:
+        """Of the API processes alive now."""
+        return self.supervisor.process_ids
+
+    @property
+    def worker_process_ids(self) -> list[int]:
+        """Of the workers alive now."""
+        return self.supervisor.worker_ids
+
+    def crash_database(self, *, down_seconds: float) -> None:
+        """For tests of what that does: stops PostgreSQL at once, and starts it again later. Call it
+        from the thread that entered: the servers live as long as that."""
+        self._crash(down_seconds)
 
     def _port(self, usual: int) -> int:
         if not self._usual_ports:

@@ -239,7 +239,8 @@ class Shard:
     """Recipients `first_offset` <= offset < `end_offset` of one stream, served in one step.
 
     `first_position`: of its first recipient among all of the campaign; with the campaign's
-    `first_reference` it gives each pass its reference number.
+    `first_reference` it gives each pass its reference number. `row_offsets`: which of them a retry
+    is about; None means all.
     """
 
     shard_number: int
@@ -250,6 +251,7 @@ class Shard:
     first_position: int
     wave: int
     state: ShardState
+    row_offsets: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,12 @@ reach somebody's pass (serial numbers, keys) has at least 128 bits nobody can gu
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import secrets
+import struct
+from collections.abc import Iterable, Sequence
 from typing import NewType
 from uuid import UUID
 
@@ -53,6 +57,16 @@ def campaign_pass_id(campaign_id: CampaignId, external_id: str) -> PassId:
     return PassId(UUID(bytes=bytes(block)))
 
 
+def campaign_pass_ids(campaign_id: CampaignId, external_ids: Iterable[str]) -> list[bytes]:
+    """`campaign_pass_id` of many recipients, in their order: the 16 bytes of each, quickly."""
+    prefix = campaign_id.bytes
+    heads = [prefix[:6] + bytes([0x80 | first & 0x0F]) for first in range(256)]
+    ninths = [bytes([0x80 | third & 0x3F]) for third in range(256)]
+    sha256 = hashlib.sha256
+    digests = [sha256(prefix + external_id.encode()).digest() for external_id in external_ids]
+    return [heads[digest[0]] + digest[1:2] + ninths[digest[2]] + digest[3:10] for digest in digests]
+
+
 def parse_uuid(text: str) -> UUID | None:
     """The UUID that `text` spells in canonical form, else None."""
     try:
@@ -80,19 +94,32 @@ class SerialNumbers:
     must not either (https://developer.apple.com/documentation/walletpasses/pass).
     """
 
-    __slots__ = ("_decryptor", "_encryptor")
+    __slots__ = ("_cipher", "_decryptor", "_encryptor")
 
     def __init__(self, key: bytes) -> None:
         """`key`: 16 random bytes."""
         # One block, each plain text used once: ECB is a plain permutation here. Its contexts hold
         # no state between blocks, so one of each serves for good.
-        cipher = Cipher(algorithms.AES128(key), modes.ECB())  # noqa: S305
-        self._encryptor = cipher.encryptor()
-        self._decryptor = cipher.decryptor()
+        self._cipher = Cipher(algorithms.AES128(key), modes.ECB())  # noqa: S305
+        self._encryptor = self._cipher.encryptor()
+        self._decryptor = self._cipher.decryptor()
 
     def of(self, pass_id: PassId) -> str:
         """The serial number of a pass: 26 symbols of Crockford's base 32."""
         return encode_base32(self._encryptor.update(pass_id.bytes))
+
+    def of_many(self, pass_ids: Sequence[bytes]) -> list[str]:
+        """`of` many passes, each given by its 16 bytes, in their order, quickly. From any thread:
+        with a context of its own, as two threads must not be in one."""
+        blocks = self._cipher.encryptor().update(b"".join(pass_ids))
+        two, three = _symbols(2), _symbols(3)
+        numbers = [high << 64 | low for high, low in struct.iter_unpack(">QQ", blocks)]
+        return [
+            f"{two[n >> 120]}{three[n >> 105 & 32767]}{three[n >> 90 & 32767]}"
+            f"{three[n >> 75 & 32767]}{three[n >> 60 & 32767]}{three[n >> 45 & 32767]}"
+            f"{three[n >> 30 & 32767]}{three[n >> 15 & 32767]}{three[n & 32767]}"
+            for n in numbers
+        ]
 
     def find(self, serial_number: str) -> PassId | None:
         """The pass id behind a serial number, None when no pass can have it."""
@@ -100,6 +127,12 @@ class SerialNumbers:
         if block is None:
             return None
         return PassId(UUID(bytes=self._decryptor.update(block)))
+
+
+@functools.cache
+def _symbols(count: int) -> list[str]:
+    # Every run of so many symbols, in the order of their numbers.
+    return ["".join(run) for run in itertools.product(_CROCKFORD, repeat=count)]
 
 
 def encode_base32(block: bytes) -> str:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -55,6 +56,18 @@ class Keyring:
         message = b"%d/%s/%d" % (tenant_id, pass_id.bytes, generation)
         digest = hmac.digest(self._tokens, message, "sha256")
         return base64.urlsafe_b64encode(digest[:24]).decode("ascii")
+
+    def first_authentication_tokens(
+        self, tenant_id: TenantId, pass_ids: Sequence[bytes]
+    ) -> list[str]:
+        """`authentication_token` of generation 0 of many passes, each given by its 16 bytes, in
+        their order, quickly."""
+        prefix, key, digest = b"%d/" % tenant_id, self._tokens, hmac.digest
+        joined = b"".join(
+            [digest(key, prefix + pass_id + b"/0", "sha256")[:24] for pass_id in pass_ids]
+        )
+        text = base64.urlsafe_b64encode(joined).decode("ascii")
+        return [text[at : at + 32] for at in range(0, len(text), 32)]
 
     def request_fingerprint(self, request: bytes) -> bytes:
         """16 bytes that tell one request body from another; keyed, so a stored one reveals no short

@@ -22,7 +22,7 @@ def time_from(message: Message, field: str, *, path: str = "") -> datetime | Non
     if not message.HasField(field):
         return None
     stamp: Timestamp = getattr(message, field)
-    if not 0 <= stamp.seconds < _YEAR_10000:
+    if not (0 <= stamp.seconds < _YEAR_10000 and 0 <= stamp.nanos < 1_000_000_000):
         raise invalid_field(path or field, "must be a time between the years 1970 and 9999")
     return stamp.ToDatetime(tzinfo=UTC)
 

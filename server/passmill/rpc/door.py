@@ -8,6 +8,7 @@ One wrapper round the servicer's methods, not a chain of grpc interceptors, so t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ import structlog
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from passmill.domain.callers import Caller, Scope
 from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.status import RequestValidator, code_of, to_status
+from passmill.rpc.streams import Stream
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.mutation import Answer, Mutation
 
@@ -46,7 +49,7 @@ class Authenticator(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRule:
     """What a method demands. `scope` None: any credential of this door. `mutates`: request id and
-    deadline needed."""
+    deadline needed; a stream, whose messages may be repeated, never does."""
 
     scope: Scope | None
     mutates: bool = False
@@ -82,6 +85,8 @@ class Call:
 
 
 Handler: TypeAlias = Callable[[Any, Call], Awaitable[Result]]
+# Of a method that answers with a stream: its request, None when requests are a stream too.
+StreamHandler: TypeAlias = Callable[[Any, Stream], Awaitable[None]]
 
 
 class Door:
@@ -107,6 +112,8 @@ class Door:
         self._max_request_bytes = max_request_bytes
         self._in_flight = 0
         self._bytes_in_flight = 0
+        self._streams: set[asyncio.Timeout] = set()
+        self._is_ending = False
         self._log = structlog.get_logger("passmill.rpc")
 
     def handlers(
@@ -120,15 +127,102 @@ class Door:
             handler = getattr(servicer, snake_case(method.name), None)
             if rule is None or handler is None:
                 raise ValueError(f"{method.full_name} has no rule or no implementation.")
-            methods[method.name] = grpc.unary_unary_rpc_method_handler(
-                self._wrap(method, handler, rule),
-                request_deserializer=None,
-                response_serializer=None,
-            )
+            methods[method.name] = self._method_handler(method, handler, rule)
         unknown = set(rules) - {method.name for method in service.methods}
         if unknown:
             raise ValueError(f"{service.full_name} has no method {sorted(unknown)}.")
         return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+    def end_streams(self) -> None:
+        """Sends the callers of streams to another process: a stream may last for hours, and the end
+        of this one is not to wait for it."""
+        self._is_ending = True
+        now = asyncio.get_running_loop().time()
+        for stream in self._streams:
+            with contextlib.suppress(RuntimeError):  # its deadline has just passed
+                stream.reschedule(now)
+
+    def take(self, size: int) -> None:
+        """Counts a message of a stream as under way. AppError RATE_LIMITED when it is too much."""
+        self._bytes_in_flight += size
+        if self._bytes_in_flight > self._max_request_bytes:
+            self._bytes_in_flight -= size
+            raise _crowded()
+
+    def give_back(self, size: int) -> None:
+        """A message that `take` counted is done with."""
+        self._bytes_in_flight -= size
+
+    def _method_handler(
+        self, method: MethodDescriptor, handler: Any, rule: MethodRule
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        if not method.server_streaming:
+            return grpc.unary_unary_rpc_method_handler(self._wrap(method, handler, rule))
+        if rule.mutates:
+            raise ValueError(f"{method.full_name} is a stream, which has no request id.")
+        entry = self._wrap_stream(method, handler, rule)
+        if method.client_streaming:
+            return grpc.stream_stream_rpc_method_handler(entry)
+        return grpc.unary_stream_rpc_method_handler(entry)
+
+    def _wrap_stream(
+        self, method: MethodDescriptor, handler: StreamHandler, rule: MethodRule
+    ) -> Callable[[Any, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[None]]:
+        name = f"{method.containing_service.name}/{method.name}"
+        request_class = message_factory.GetMessageClass(method.input_type)
+        rpc = self._metrics.rpc(name)
+
+        async def enter(content: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+            started = asyncio.get_running_loop().time()
+            rpc.started()
+            self._in_flight += 1
+            deadline = _deadline(started, context.time_remaining())
+            stream = Stream(
+                context=context,
+                authenticate=lambda until: self._caller(context, rule, until),
+                decode=lambda message: self._decode(request_class, message),
+                tell=lambda error: self._told(self._refusal(error, name)),
+                budget=self,
+                deadline=deadline,
+            )
+            scope = asyncio.timeout_at(deadline)
+            self._streams.add(scope)
+            key_id = ""
+            code = grpc.StatusCode.OK
+            refusal: AppError | None = None
+            try:
+                self._require_room()
+                async with scope:
+                    key_id = (await stream.caller()).key_id
+                    is_bytes = isinstance(content, bytes)
+                    request = self._decode(request_class, content) if is_bytes else None
+                    await handler(request, stream)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the caller gets a status
+                is_sent_away = isinstance(error, TimeoutError) and self._is_ending
+                refusal = _ending() if is_sent_away else self._refusal(error, name)
+                code = code_of(refusal)
+            finally:
+                self._in_flight -= 1
+                self._streams.discard(scope)
+                stream.close()
+                seconds = asyncio.get_running_loop().time() - started
+                rpc.handled(code.name, seconds)
+                self._log.info(
+                    "rpc.handled",
+                    method=name,
+                    code=code.name,
+                    key_id=key_id,
+                    milliseconds=round(seconds * 1000, 2),
+                    received=stream.received,
+                    sent=stream.sent,
+                )
+            if refusal is not None:
+                await context.abort_with_status(rpc_status.to_status(self._told(refusal)))
+
+        return enter
 
     def _wrap(
         self, method: MethodDescriptor, handler: Handler, rule: MethodRule
@@ -163,8 +257,7 @@ class Door:
             except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the caller gets a status
                 refusal = self._refusal(error, name)
                 code = code_of(refusal)
-                self._metrics.refused(refusal.reason.value)
-                status = rpc_status.to_status(to_status(refusal))
+                status = rpc_status.to_status(self._told(refusal))
             finally:
                 self._in_flight -= 1
                 self._bytes_in_flight -= len(content)
@@ -183,13 +276,7 @@ class Door:
         return enter
 
     def _admit(self, started: float, remaining: float | None, rule: MethodRule) -> float:
-        is_crowded = self._in_flight > self._max_calls
-        if is_crowded or self._bytes_in_flight > self._max_request_bytes:
-            raise AppError(
-                reason=Reason.RATE_LIMITED,
-                message="Too many calls at once. Retry with the same request_id.",
-                retry_after=timedelta(milliseconds=200),
-            )
+        self._require_room()
         if remaining is None:
             if rule.mutates:
                 raise AppError(
@@ -198,6 +285,11 @@ class Door:
                 )
             remaining = _READ_SECONDS
         return started + remaining
+
+    def _require_room(self) -> None:
+        is_crowded = self._in_flight > self._max_calls
+        if is_crowded or self._bytes_in_flight > self._max_request_bytes:
+            raise _crowded()
 
     async def _caller(
         self,
@@ -244,6 +336,10 @@ class Door:
             return result.content
         return result.SerializeToString()
 
+    def _told(self, refusal: AppError) -> Status:
+        self._metrics.refused(refusal.reason.value)
+        return to_status(refusal)
+
     def _refusal(self, error: Exception, method: str) -> AppError:
         if isinstance(error, AppError) and error.reason is not Reason.INTERNAL:
             return error
@@ -261,6 +357,26 @@ class Door:
             + f"An error inside the service; its operator finds it as incident {incident}.",
             metadata={**(known.metadata if known else {}), "incident": incident},
         )
+
+
+def _deadline(started: float, remaining: float | None) -> float | None:
+    return None if remaining is None else started + remaining
+
+
+def _crowded() -> AppError:
+    return AppError(
+        reason=Reason.RATE_LIMITED,
+        message="Too many calls at once. Retry with the same request_id.",
+        retry_after=timedelta(milliseconds=200),
+    )
+
+
+def _ending() -> AppError:
+    return AppError(
+        reason=Reason.UNAVAILABLE,
+        message="This process ends. Call again: another one goes on.",
+        retry_after=timedelta(milliseconds=200),
+    )
 
 
 def _credential(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:

@@ -128,4 +128,5 @@ async def open_server(
     finally:
         await state.end()
         await asyncio.sleep(_NOTICE_SECONDS)
+        door.end_streams()
         await server.stop(limits.drain_seconds)

@@ -1,6 +1,7 @@
 """The native signer's types, for those who hold and pass on what they must not look into."""
 
 from passmill._signer import (
+    IdentityExpired,
     InvalidBundle,
     InvalidIdentity,
     PreparedRevision,
@@ -10,6 +11,7 @@ from passmill._signer import (
 )
 
 __all__ = [
+    "IdentityExpired",
     "InvalidBundle",
     "InvalidIdentity",
     "PreparedRevision",

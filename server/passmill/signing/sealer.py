@@ -59,19 +59,36 @@ class Sealer:
         Raises `_signer.SignerError` when the key cannot sign; nothing is returned unchecked: the
         signer verifies each signature with the public key.
         """
-        lines = b"".join(each.line for each in requests)
-        signing_times = [int(each.signing_time.timestamp()) for each in requests]
-        with self._metrics.signing(len(requests)):
-            digests, signatures = await self._run(
-                lambda: _signer.sign_batch(
-                    prepared, lines, identity, signing_times, threads=_threads(len(requests))
-                )
-            )
-        self._count_repaired()
+        digests, signatures = await self.sign_lines(
+            prepared,
+            identity,
+            b"".join(each.line for each in requests),
+            signing_times=[int(each.signing_time.timestamp()) for each in requests],
+        )
         return [
             Signed(digest=digest, signature=signature)
             for digest, signature in zip(digests, signatures, strict=True)
         ]
+
+    async def sign_lines(
+        self,
+        prepared: _signer.PreparedRevision,
+        identity: _signer.SigningIdentity,
+        lines: bytes,
+        *,
+        signing_times: Sequence[int],
+    ) -> tuple[list[bytes], list[bytes]]:
+        """As `sign`, from one buffer of lines and a Unix second each: a column of digests and one
+        of signatures."""
+        count = len(signing_times)
+        with self._metrics.signing(count):
+            signed = await self._run(
+                lambda: _signer.sign_batch(
+                    prepared, lines, identity, signing_times, threads=_threads(count)
+                )
+            )
+        self._count_repaired()
+        return signed
 
     async def assemble(
         self,

@@ -79,7 +79,7 @@ WITH claimed AS (
     SELECT
         $1, u.pass_id, u.revision_id, u.signing_identity_id, u.reference_number,
         pg_current_xact_id()::text::bigint, u.create_time, u.signing_time, u.expire_time, 1, 0, 1,
-        u.holder_name, u.holder_phone, u.slot_values::jsonb, '', u.digest
+        u.holder_name, u.holder_phone, u.slot_values, '', u.digest
     FROM unnest($7::uuid[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[],
             $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[],
             $17::bytea[], $18::timestamptz[])
@@ -220,7 +220,7 @@ async def update_record(tx: Transaction, wallet_pass: WalletPass) -> None:
     await tx.execute(
         """
         UPDATE passes SET expire_time = $3, version = $4, state = $5, holder_name = $6,
-            holder_phone = $7, slot_values = $8::jsonb, void_reason = $9
+            holder_phone = $7, slot_values = $8, void_reason = $9
         WHERE tenant_id = $1 AND pass_id = $2
         """,
         tx.tenant_id,

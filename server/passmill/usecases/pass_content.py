@@ -34,11 +34,15 @@ class CheckedDraft:
     slot_values: str
 
 
-def check_draft(loaded: LoadedRevision, draft: PassDraft, *, path: str) -> CheckedDraft:
+def check_draft(
+    loaded: LoadedRevision, draft: PassDraft, *, path: str, partial: bool = False
+) -> CheckedDraft:
     """The draft as it will be issued. AppError INVALID_VALUES names every field that does not fit,
-    below `path`."""
+    below `path`. `partial`: it is to be laid over a pass, so nothing is missed in it."""
     phone = _PHONE_PUNCTUATION.sub("", draft.holder.phone)
-    checked = loaded.rules.check(draft.values, holder_name=draft.holder.name, holder_phone=phone)
+    checked = loaded.rules.check(
+        draft.values, holder_name=draft.holder.name, holder_phone=phone, partial=partial
+    )
     problems = list(draft.problems)
     problems += checked.violations
     if phone and not _E164.fullmatch(phone):

@@ -42,6 +42,10 @@ class TenantNumbers:
         """The serial numbers of the caller's tenant."""
         return (await self._counter(caller)).serial_numbers
 
+    async def references(self, caller: Caller) -> ReferencePermutation:
+        """The permutation that makes the tenant's indexes its reference numbers."""
+        return (await self._counter(caller)).references
+
     async def take_references(self, caller: Caller, count: int) -> list[ReferenceNumber]:
         """`count` reference numbers that no pass of the tenant has or will have."""
         counter = await self._counter(caller)

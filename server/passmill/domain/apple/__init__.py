@@ -5,6 +5,7 @@ from passmill.domain.apple.field_nodes import TemplateNotRenderable
 from passmill.domain.apple.lint import ImageInfo, lint
 from passmill.domain.apple.pass_json import (
     PassData,
+    encode_pass_columns,
     encode_pass_data,
     expires_at,
     write_document,
@@ -17,6 +18,7 @@ __all__ = [
     "PassData",
     "RevisionPins",
     "TemplateNotRenderable",
+    "encode_pass_columns",
     "encode_pass_data",
     "expires_at",
     "lint",

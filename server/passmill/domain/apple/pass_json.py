@@ -7,7 +7,7 @@ byte for byte what must come of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from json.encoder import encode_basestring
@@ -150,11 +150,45 @@ def encode_pass_data(pass_data: PassData, slot_values: str | None = None) -> byt
         encode_basestring(pass_data.reference_id),
         encode_basestring(name) if name else "null",
         encode_basestring(phone) if phone else "null",
-        f'"{write_date(moment)}"' if moment else "null",
+        _date(moment),
         "true" if pass_data.voided else "null",
     )
     values = values_to_json(pass_data.values) if slot_values is None else slot_values
     return f"[{','.join(built_ins)},{values}]\n".encode()
+
+
+def encode_pass_columns(
+    *,
+    serial_numbers: Sequence[str],
+    authentication_tokens: Sequence[str],
+    reference_ids: Sequence[str],
+    holder_names: Sequence[str],
+    holder_phones: Sequence[str],
+    expire_times: Sequence[datetime | None],
+    slot_values: Sequence[str],
+) -> list[str]:
+    """`encode_pass_data` of many passes that are not voided, a list a column: their lines, yet to
+    be encoded in UTF-8, quickly. The first three hold nothing that JSON escapes."""
+    escape = encode_basestring
+    return [
+        f'["{serial}","{token}","{reference}",{escape(name) if name else "null"},'
+        f"{escape(phone) if phone else 'null'},"
+        f"{_date(moment)},null,{values}]\n"
+        for serial, token, reference, name, phone, moment, values in zip(
+            serial_numbers,
+            authentication_tokens,
+            reference_ids,
+            holder_names,
+            holder_phones,
+            expire_times,
+            slot_values,
+            strict=True,
+        )
+    ]
+
+
+def _date(moment: datetime | None) -> str:
+    return f'"{write_date(moment)}"' if moment else "null"
 
 
 def _node(node: Node) -> dict[str, Any]:

@@ -73,15 +73,21 @@ class ValueRules:
         self._places = tuple(_places(content))
 
     def check(
-        self, values: Mapping[str, Value], *, holder_name: str = "", holder_phone: str = ""
+        self,
+        values: Mapping[str, Value],
+        *,
+        holder_name: str = "",
+        holder_phone: str = "",
+        partial: bool = False,
     ) -> CheckedValues:
         """What to store of `values` and of the holder's name and number, and what is wrong.
 
         Empty text counts as no value. Paths are `values["points"]`, `holder.name`, `holder.phone`.
+        `partial`: they are to be laid over others; each is checked by itself, and none is missed.
         """
         violations: list[FieldError] = []
         admitted = self._admit(values, violations)
-        for name in self._required:
+        for name in () if partial else self._required:
             if name not in admitted and not _has(violations, name):
                 given = values.get(name) == ""
                 message = "must not be empty" if given else "is required by the template"
@@ -92,7 +98,7 @@ class ValueRules:
             holder_phone, path=HOLDER_PHONE, max_length=HOLDER_TEXT_LIMIT
         )
         violations += wrong
-        if self._places and not violations:
+        if self._places and not violations and not partial:
             self._check_places(admitted, holder_name, holder_phone, violations)
         return CheckedValues(
             values=admitted,

@@ -113,7 +113,7 @@ CREATE TABLE passes (
     state               smallint    NOT NULL,
     holder_name         text        NOT NULL,
     holder_phone        text        NOT NULL,
-    slot_values         jsonb       NOT NULL,
+    slot_values         text        NOT NULL,   -- canonical JSON, as the signer takes it; jsonb would be half as large again
     void_reason         text        NOT NULL,
     digest              bytea       NOT NULL,   -- SHA-1 of pass.json
     signature           bytea,

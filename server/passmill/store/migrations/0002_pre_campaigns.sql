@@ -31,6 +31,7 @@ CREATE TABLE recipient_streams (
     state               smallint    NOT NULL,
     invalid_count       bigint      NOT NULL,
     create_time         timestamptz NOT NULL,
+    resume_after        text,                   -- of one that the service itself fills: where it goes on
     PRIMARY KEY (tenant_id, stream_id),
     FOREIGN KEY (tenant_id, campaign_id) REFERENCES campaigns
 );
@@ -78,6 +79,8 @@ CREATE TABLE campaign_shards (
     end_time            timestamptz,
     sign_seconds        real        NOT NULL,
     write_seconds       real        NOT NULL,
+    is_forgiven         boolean     NOT NULL,   -- its failures were seen by whoever resumed the campaign
+    row_offsets         bigint[],               -- of kind 2: which of its recipients
     undo                text,                   -- of an update: what its passes were before, a list a column
     PRIMARY KEY (tenant_id, campaign_id, shard_number)
 );

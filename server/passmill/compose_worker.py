@@ -1,0 +1,162 @@
+"""The composition root of workers: from settings to jobs being served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from passmill.compose_frame import Frame, open_frame
+from passmill.domain.campaigns import ActionKind
+from passmill.domain.clock import Clock, SystemClock
+from passmill.failpoints import Failpoints
+from passmill.jobs.worker import Handler, Worker
+from passmill.settings import Settings
+from passmill.store.database import Database
+from passmill.store.jobs import JobKind, JobPayload, open_job_queue
+from passmill.telemetry.health import Readiness
+from passmill.usecases.change_passes import ChangePasses
+from passmill.usecases.choose_segment import ChooseSegment
+from passmill.usecases.issue_shard import IssueShard
+from passmill.usecases.serve_shard import ServeShard
+from passmill.usecases.settle_campaign import SettleCampaign
+from passmill.usecases.sign_shard import SignShard
+from passmill.usecases.start_campaign import BeginScheduled
+from passmill.usecases.update_shard import UpdateShard
+from passmill.usecases.void_shard import VoidShard
+from passmill.usecases.watch_queue import WatchQueue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerServices:
+    """What a worker runs."""
+
+    database: Database
+    worker: Worker
+    serve_shard: ServeShard
+    settle_campaign: SettleCampaign
+    begin_scheduled: BeginScheduled
+    choose_segment: ChooseSegment
+    watch_queue: WatchQueue
+    readiness: Readiness
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
+    """One worker process, until `stop`; then finishes what it has begun."""
+    async with open_worker(settings) as services, asyncio.TaskGroup() as upkeep:
+        tasks = [
+            upkeep.create_task(services.readiness.run()),
+            upkeep.create_task(services.watch_queue.run_forever()),
+        ]
+        await services.worker.run(stop)
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings, *, clock: Clock | None = None, registry: CollectorRegistry = REGISTRY
+) -> AsyncIterator[WorkerServices]:
+    """Connects, checks and wires a worker; nothing runs yet. `clock`: the machine's when None.
+    Raises as `open_frame`."""
+    async with open_frame(settings, clock=clock or SystemClock(), registry=registry) as frame:
+        yield _services(frame)
+
+
+def _services(frame: Frame) -> WorkerServices:
+    settings = frame.settings
+    settle = SettleCampaign(database=frame.database, clock=frame.clock)
+    serve_shard = _serve_shard(frame, settle)
+    begin_scheduled = BeginScheduled(database=frame.database, clock=frame.clock)
+    choose_segment = ChooseSegment(database=frame.database, codec=frame.codec, clock=frame.clock)
+
+    async def serve(payload: JobPayload) -> None:
+        await serve_shard(payload.tenant_id, payload.campaign_id, payload.shard_number)
+
+    async def begin(payload: JobPayload) -> None:
+        await begin_scheduled(payload.tenant_id, payload.campaign_id)
+
+    async def see_to(payload: JobPayload) -> None:
+        await settle(payload.tenant_id, payload.campaign_id)
+
+    async def choose(payload: JobPayload) -> None:
+        await choose_segment(payload.tenant_id, payload.campaign_id)
+
+    async def give_up(payload: JobPayload) -> None:
+        await serve_shard.give_up(payload.tenant_id, payload.campaign_id)
+
+    handlers: dict[JobKind, Handler] = {
+        JobKind.SHARD: serve,
+        JobKind.START: begin,
+        JobKind.SETTLE: see_to,
+        JobKind.CHOOSE: choose,
+    }
+    return WorkerServices(
+        database=frame.database,
+        worker=Worker(
+            open_queue=lambda: open_job_queue(settings.database_url.get_secret_value()),
+            handlers=handlers,
+            give_up=give_up,
+            metrics=frame.campaign_metrics,
+            concurrent_jobs=settings.worker.concurrent_shards,
+            heartbeat_seconds=settings.worker.heartbeat_seconds,
+        ),
+        serve_shard=serve_shard,
+        settle_campaign=settle,
+        begin_scheduled=begin_scheduled,
+        choose_segment=choose_segment,
+        watch_queue=WatchQueue(database=frame.database, metrics=frame.campaign_metrics),
+        readiness=Readiness(
+            checks={"database": frame.database.ping}, metrics=frame.metrics, on_change=_tell_nobody
+        ),
+    )
+
+
+def _serve_shard(frame: Frame, settle: SettleCampaign) -> ServeShard:
+    rendering = frame.rendering
+    failpoints = Failpoints(frame.settings.fail_at)
+    change_passes = ChangePasses(
+        database=frame.database,
+        load_revision=frame.load_revision,
+        identities=frame.identities,
+        contents=rendering.contents,
+        sealer=rendering.sealer,
+        clock=frame.clock,
+        metrics=frame.metrics,
+        failpoints=failpoints,
+    )
+    update = UpdateShard(
+        database=frame.database, load_revision=frame.load_revision, change_passes=change_passes
+    )
+    void = VoidShard(database=frame.database, change_passes=change_passes)
+    issue = IssueShard(
+        database=frame.database,
+        load_revision=frame.load_revision,
+        identities=frame.identities,
+        numbers=rendering.numbers,
+        keyring=frame.keyring,
+        sign_shard=SignShard(sealer=rendering.sealer),
+        clock=frame.clock,
+        metrics=frame.metrics,
+        failpoints=failpoints,
+    )
+    return ServeShard(
+        database=frame.database,
+        acts={
+            ActionKind.ISSUE: issue,
+            ActionKind.UPDATE: update,
+            ActionKind.NOTIFY: update,
+            ActionKind.VOID: void,
+        },
+        void_issued=void,
+        settle=settle,
+        metrics=frame.campaign_metrics,
+        failpoints=failpoints,
+    )
+
+
+async def _tell_nobody(_: bool) -> None:
+    """No server's health hangs on a worker's readiness: metrics tell of it."""

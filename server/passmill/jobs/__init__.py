@@ -1,0 +1,1 @@
+"""What workers do: jobs of the queue, handed to use cases."""

@@ -1,0 +1,106 @@
+"""One streaming call past the door: its messages in, its messages out, and who calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, cast
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+
+from passmill.domain.callers import Caller
+from passmill.errors import AppError
+
+# For the work of one message of a stream, which itself may last for hours.
+_MESSAGE_SECONDS: Final = 30.0
+
+
+class RequestBudget(Protocol):
+    """How much of requests is under way in this process."""
+
+    def take(self, size: int) -> None:
+        """Counts a message. AppError RATE_LIMITED when it is too much."""
+        ...
+
+    def give_back(self, size: int) -> None:
+        """The message is done with."""
+        ...
+
+
+class Stream:
+    """A streaming call, as its servicer sees it."""
+
+    __slots__ = (
+        "_authenticate",
+        "_budget",
+        "_context",
+        "_deadline",
+        "_decode",
+        "_sizes",
+        "_tell",
+        "received",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        *,
+        context: grpc.aio.ServicerContext[bytes, bytes],
+        authenticate: Callable[[float], Awaitable[Caller]],
+        decode: Callable[[bytes], Message],
+        tell: Callable[[AppError], Status],
+        budget: RequestBudget,
+        deadline: float | None,
+    ) -> None:
+        """`authenticate`: the caller, for work until the time given; AppError when the credential
+        is good no more. `decode`: a message that keeps the protocol's rules, or AppError.
+        `tell`: an error as the caller may see it, counted and logged as one that ends a call.
+        """
+        self._context = context
+        self._authenticate = authenticate
+        self._decode = decode
+        self._tell = tell
+        self._budget = budget
+        self._deadline = deadline
+        self._sizes: deque[int] = deque()
+        self.received = 0
+        self.sent = 0
+
+    async def caller(self) -> Caller:
+        """Who calls, asked anew: a key that is revoked ends its streams. Good for the work of one
+        message. AppError UNAUTHENTICATED, SCOPE_MISSING, TENANT_SUSPENDED."""
+        deadline = asyncio.get_running_loop().time() + _MESSAGE_SECONDS
+        if self._deadline is not None:
+            deadline = min(deadline, self._deadline)
+        return await self._authenticate(deadline)
+
+    async def receive(self) -> Message | None:
+        """The caller's next message, None when there is none to come. It counts as under way until
+        an answer is sent. AppError INVALID_FIELD, RATE_LIMITED."""
+        # The end of messages is a token of its own, which the types do not tell.
+        content = cast("object", await self._context.read())
+        if not isinstance(content, bytes):
+            return None
+        self.received += 1
+        self._budget.take(len(content))
+        self._sizes.append(len(content))
+        return self._decode(content)
+
+    async def send(self, message: Message) -> None:
+        """Sends a message; waits while the caller reads none."""
+        await self._context.write(message.SerializeToString())
+        self.sent += 1
+        if self._sizes:
+            self._budget.give_back(self._sizes.popleft())
+
+    def told(self, error: AppError) -> Status:
+        """An error to be sent as an answer."""
+        return self._tell(error)
+
+    def close(self) -> None:
+        """Gives back what was under way."""
+        while self._sizes:
+            self._budget.give_back(self._sizes.popleft())

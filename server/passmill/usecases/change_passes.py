@@ -1,0 +1,391 @@
+"""How a shard changes its passes: read, alter, render, sign in batches, then write in one
+transaction those whose version still is the one read. If somebody changed one meanwhile nothing is
+written, and that one is done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from time import perf_counter
+from typing import Final
+
+import structlog
+
+from passmill.domain.callers import Caller
+from passmill.domain.campaigns import Failure, FailureKind, ShardOutcome
+from passmill.domain.clock import Clock
+from passmill.domain.ids import PassId, RevisionId
+from passmill.domain.pass_undo import undo_of, undo_to_json
+from passmill.domain.passes import WalletPass, next_signing_time
+from passmill.errors import AppError, Reason, not_found
+from passmill.failpoints import Failpoints
+from passmill.signing.identities import IdentityCache, refusal_of, require_team
+from passmill.signing.native import IdentityExpired, SignerError, SigningIdentity
+from passmill.signing.revisions import LoadedRevision
+from passmill.signing.sealer import Sealer, SignRequest
+from passmill.store import changed_passes, outbox, shards
+from passmill.store.database import Database, Transaction
+from passmill.store.passes import ListedPass
+from passmill.telemetry.metrics import Metrics
+from passmill.usecases.alterations import Alter, Alteration, Revisions
+from passmill.usecases.load_revision import LoadRevision
+from passmill.usecases.pass_content import (
+    PassContents,
+    TenantContent,
+    digest_of,
+    size_refused,
+)
+from passmill.usecases.shard_targets import Target, Targets
+from passmill.usecases.shard_work import ShardDone, ShardWork
+
+_TRIES: Final = 10  # for passes that others change at the same time
+_MAX_MESSAGE: Final = 500
+_NOT_SIGNING: Final = frozenset({Reason.NO_SIGNING_IDENTITY, Reason.SIGNING_IDENTITY_EXPIRED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardChange:
+    """What a shard does to its passes.
+
+    `revision_ids`: those needed besides the ones the passes show. `action`: "update", "notify" or
+    "void". `can_sign_later`: what must not wait for a signature is written without it and left to
+    be signed. `skips_missing`: recipients without a pass are nobody's failure. `counts_unchanged`:
+    passes that were so already count as served.
+    """
+
+    targets: Targets
+    alter: Alter
+    action: str
+    revision_ids: Set[RevisionId] = frozenset()
+    keeps_undo: bool = False
+    can_sign_later: bool = False
+    skips_missing: bool = False
+    counts_unchanged: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """One pass before and after. `is_visible`: its content is another, so it is signed anew.
+    `line`: what it is rendered from."""
+
+    target: Target
+    before: WalletPass
+    after: WalletPass
+    is_visible: bool
+    line: bytes = field(repr=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """What is ready to be written, by pass."""
+
+    start_time: datetime
+    changed: dict[PassId, Changed] = field(default_factory=dict)
+    unchanged: set[PassId] = field(default_factory=set)
+    failures: list[Failure] = field(default_factory=list)
+    sign_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the passes are, and what they are made with."""
+
+    found: Mapping[PassId, ListedPass]
+    revisions: Revisions
+    content: TenantContent
+
+
+class _PassesMoved(Exception):
+    """Somebody changed these passes since they were read. Raised to roll back."""
+
+    def __init__(self, pass_ids: Set[PassId]) -> None:
+        super().__init__()
+        self.pass_ids = pass_ids
+
+
+class ChangePasses:
+    """Changes the passes of one shard, each once."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        load_revision: LoadRevision,
+        identities: IdentityCache,
+        contents: PassContents,
+        sealer: Sealer,
+        clock: Clock,
+        metrics: Metrics,
+        failpoints: Failpoints,
+    ) -> None:
+        self._database = database
+        self._load_revision = load_revision
+        self._identities = identities
+        self._contents = contents
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._failpoints = failpoints
+        self._log = structlog.get_logger("passmill.campaign")
+
+    async def __call__(self, work: ShardWork, change: ShardChange) -> None:
+        """Makes the change and ends the shard. ShardDone; AppError NO_SIGNING_IDENTITY,
+        SIGNING_IDENTITY_EXPIRED unless it `can_sign_later`, and what passes."""
+        progress = _Progress(start_time=self._clock.now())
+        progress.failures += change.targets.duplicates
+        pending = change.targets.targets
+        tries = 0
+        while True:
+            await self._prepare(work.caller, change, pending, progress)
+            try:
+                await self._write(work, change, progress)
+            except _PassesMoved as moved:
+                tries += 1
+                pending = [progress.changed.pop(pass_id).target for pass_id in moved.pass_ids]
+                if tries == _TRIES:
+                    progress.failures += [_failure(each, _moving()) for each in pending]
+                    tries, pending = 0, []
+            else:
+                return
+
+    async def _prepare(
+        self,
+        caller: Caller,
+        change: ShardChange,
+        targets: Sequence[Target],
+        progress: _Progress,
+    ) -> None:
+        if not targets:
+            return
+        async with self._database.transaction(caller, read_only=True) as tx:
+            found = await changed_passes.read_passes(tx, [each.pass_id for each in targets])
+        revisions = {
+            revision_id: await self._load_revision.by_id(caller, revision_id)
+            for revision_id in change.revision_ids
+            | {each.wallet_pass.revision_id for each in found.values()}
+        }
+        content = await self._contents.of(caller)
+        self._failpoints.reach("shard.read")
+        # Some ten microseconds a pass: too long for the loop, on which others' answers wait.
+        visible = await asyncio.to_thread(
+            self._alter, change, targets, _Read(found, revisions, content), progress
+        )
+        began = perf_counter()
+        for revision_id, batch in visible.items():
+            await self._sign(caller, change, revisions[revision_id], batch, progress)
+        progress.sign_seconds += perf_counter() - began
+
+    def _alter(
+        self, change: ShardChange, targets: Sequence[Target], read: _Read, progress: _Progress
+    ) -> dict[RevisionId, list[Changed]]:
+        """The passes that are to be signed anew, by the revision they shall show."""
+        now = self._clock.now()
+        visible: dict[RevisionId, list[Changed]] = {}
+        for target in targets:
+            listed = read.found.get(target.pass_id)
+            if listed is None:
+                if not change.skips_missing:
+                    progress.failures.append(_failure(target, not_found("pass")))
+                continue
+            try:
+                altered = change.alter(target, listed, read.revisions)
+                if altered is None:
+                    progress.unchanged.add(target.pass_id)
+                    continue
+                changed = make_change(
+                    target, listed.wallet_pass, altered, read.revisions, read.content, now=now
+                )
+            except AppError as error:
+                progress.failures.append(_failure(target, error))
+            except (SignerError, ValueError, KeyError) as error:
+                # Something in this pass that nobody foresaw; the others are changed all the same.
+                self._log_failed(target, error)
+                progress.failures.append(_failure(target, _not_made()))
+            else:
+                if changed.is_visible:
+                    visible.setdefault(changed.after.revision_id, []).append(changed)
+                else:
+                    progress.changed[target.pass_id] = changed
+        return visible
+
+    async def _sign(
+        self,
+        caller: Caller,
+        change: ShardChange,
+        loaded: LoadedRevision,
+        batch: Sequence[Changed],
+        progress: _Progress,
+    ) -> None:
+        try:
+            identity_id, identity = await self._identities.active(
+                caller, loaded.revision.pass_type_identifier
+            )
+            require_team(identity, loaded.revision.team_identifier)
+            signatures = await self._signatures(loaded, identity, batch)
+        except AppError as error:
+            if error.reason not in _NOT_SIGNING or not change.can_sign_later:
+                raise
+            progress.changed.update({each.target.pass_id: each for each in batch})
+            return
+        for each, signature in zip(batch, signatures, strict=True):
+            if signature is None and not change.can_sign_later:
+                progress.failures.append(_failure(each.target, _not_made()))
+                continue
+            after = replace(each.after, signing_identity_id=identity_id, signature=signature)
+            progress.changed[each.target.pass_id] = Changed(
+                target=each.target, before=each.before, after=after, is_visible=True, line=b""
+            )
+
+    async def _signatures(
+        self, loaded: LoadedRevision, identity: SigningIdentity, batch: Sequence[Changed]
+    ) -> list[bytes | None]:
+        """None for a pass that the signer cannot sign; halving the batch finds it."""
+        requests = [
+            SignRequest(line=each.line, signing_time=each.after.signing_time) for each in batch
+        ]
+        try:
+            signed = await self._sealer.sign(loaded.prepared, identity, requests)
+        except IdentityExpired as error:
+            raise refusal_of(error) from error
+        except SignerError as error:
+            if len(batch) == 1:
+                self._log_failed(batch[0].target, error)
+                return [None]
+            middle = len(batch) // 2
+            first = await self._signatures(loaded, identity, batch[:middle])
+            return first + await self._signatures(loaded, identity, batch[middle:])
+        return [each.signature for each in signed]
+
+    def _log_failed(self, target: Target, error: Exception) -> None:
+        self._log.error("campaign.pass_failed", pass_id=str(target.pass_id), exc_info=error)
+
+    async def _write(self, work: ShardWork, change: ShardChange, progress: _Progress) -> None:
+        self._failpoints.reach("shard.signed")
+        changed = list(progress.changed.values())
+        began = perf_counter()
+        async with self._database.transaction(work.caller) as tx:
+            if not await shards.take_shard(tx, work.campaign.campaign_id, work.shard):
+                raise ShardDone
+            if changed:
+                await self._write_passes(tx, work, change, changed)
+            duplicate = len(change.targets.duplicates)
+            outcome = ShardOutcome(
+                succeeded=len(changed)
+                + (len(progress.unchanged) if change.counts_unchanged else 0),
+                failed=len(progress.failures) - duplicate,
+                duplicate=duplicate,
+                start_time=progress.start_time,
+                sign_seconds=progress.sign_seconds,
+                write_seconds=perf_counter() - began,
+            )
+            is_mine = await shards.finish_shard(
+                tx,
+                work.campaign,
+                work.shard,
+                outcome,
+                progress.failures,
+                now=self._clock.now(),
+                undo=_undo(changed) if change.keeps_undo and changed else None,
+            )
+            if not is_mine:
+                raise ShardDone
+            self._failpoints.reach("shard.written")
+        self._metrics.changed("voided" if change.action == "void" else "updated", len(changed))
+
+    async def _write_passes(
+        self, tx: Transaction, work: ShardWork, change: ShardChange, changed: Sequence[Changed]
+    ) -> None:
+        written = await changed_passes.write_changed(
+            tx, [(each.after, each.is_visible) for each in changed]
+        )
+        if len(written) < len(changed):
+            raise _PassesMoved({each.target.pass_id for each in changed} - written)
+        await changed_passes.replace_external_ids(
+            tx,
+            [
+                each.after
+                for each in changed
+                if each.after.holder.external_ids != each.before.holder.external_ids
+            ],
+        )
+        for is_visible in (True, False):
+            pass_ids = [each.target.pass_id for each in changed if each.is_visible == is_visible]
+            if pass_ids:
+                await outbox.insert_event(
+                    tx,
+                    kind="campaign.shard_done",
+                    pass_ids=pass_ids,
+                    detail=json.dumps(
+                        {
+                            "campaign_id": str(work.campaign.campaign_id),
+                            "action": change.action,
+                            "visible": is_visible,
+                        }
+                    ),
+                    now=self._clock.now(),
+                )
+
+
+def make_change(
+    target: Target,
+    current: WalletPass,
+    altered: Alteration,
+    revisions: Revisions,
+    content: TenantContent,
+    *,
+    now: datetime,
+) -> Changed:
+    """The next version of a pass, with its content but without a signature. AppError INVALID_VALUES
+    when it is too large."""
+    wallet_pass, version = altered.wallet_pass, current.version + 1
+    line = content.encode(wallet_pass)
+    with size_refused(altered.values, path="draft"):
+        digest = digest_of(revisions[wallet_pass.revision_id].render(line))
+    # What nobody can see on the pass needs no signature, and no phone needs to hear of it.
+    is_visible = digest != current.digest or wallet_pass.revision_id != current.revision_id
+    after = (
+        replace(
+            wallet_pass,
+            version=version,
+            signing_time=next_signing_time(now, previous=current.signing_time),
+            digest=digest,
+            signature=None,
+        )
+        if is_visible
+        else replace(wallet_pass, version=version)
+    )
+    return Changed(target=target, before=current, after=after, is_visible=is_visible, line=line)
+
+
+def _undo(changed: Sequence[Changed]) -> str:
+    return undo_to_json(
+        [undo_of(each.before, each.after, external_id=each.target.external_id) for each in changed]
+    )
+
+
+def _failure(target: Target, error: AppError) -> Failure:
+    return Failure(
+        row_offset=target.row_offset,
+        kind=FailureKind.FAILED,
+        external_id=target.external_id,
+        reason=error.reason,
+        message=error.message[:_MAX_MESSAGE],
+    )
+
+
+def _moving() -> AppError:
+    return AppError(
+        reason=Reason.UNAVAILABLE,
+        message="The pass was changed by others all the time. Retry it.",
+    )
+
+
+def _not_made() -> AppError:
+    return AppError(
+        reason=Reason.INTERNAL,
+        message="The pass could not be made. Retry, and tell your operator if it fails again.",
+    )

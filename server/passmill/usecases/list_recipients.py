@@ -1,0 +1,199 @@
+"""Say what became of a campaign's recipients, by stream and offset.
+
+A recipient that was served has no row of its own: it is one of a shard that is done, and is not
+among those that were not served.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from passmill.domain.callers import Caller
+from passmill.domain.campaigns import (
+    Campaign,
+    CampaignState,
+    Failure,
+    FailureKind,
+    IssueAction,
+    Shard,
+    ShardKind,
+    ShardState,
+)
+from passmill.domain.ids import CampaignId, PassId, StreamId, campaign_pass_id
+from passmill.domain.recipient_results import Place, RecipientResult, ResultState
+from passmill.domain.reference_ids import ReferenceNumber
+from passmill.errors import not_found
+from passmill.store.campaigns import get_campaign
+from passmill.store.database import Database, Transaction
+from passmill.store.recipient_streams import (
+    StoredChunk,
+    find_failures,
+    find_pass_numbers,
+    list_failures,
+    list_streams,
+    read_chunks,
+)
+from passmill.store.shards import list_shards
+
+_STATE_OF_FAILURE: Final = {
+    FailureKind.INVALID: ResultState.INVALID,
+    FailureKind.FAILED: ResultState.FAILED,
+    FailureKind.DUPLICATE: ResultState.DUPLICATE,
+}
+
+
+class ListRecipients:
+    """Reads results, a page a call."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def __call__(
+        self,
+        caller: Caller,
+        campaign_id: CampaignId,
+        *,
+        failed_only: bool,
+        after: Place | None,
+        at_most: int,
+    ) -> list[RecipientResult]:
+        """Up to `at_most` recipients behind the place `after`; with `failed_only` those that are
+        invalid or failed. AppError NOT_FOUND."""
+        async with self._database.transaction(caller, read_only=True) as tx:
+            campaign = await get_campaign(tx, campaign_id)
+            streams = await list_streams(tx, campaign_id)
+            if after is not None and after[0] not in {each.stream_id for each in streams}:
+                raise not_found("recipient stream")
+            if failed_only:
+                return await _list_failed(tx, campaign_id, after, at_most)
+            shards = await list_shards(tx, campaign_id, kind=ShardKind.ACT)
+            results: list[RecipientResult] = []
+            for stream in streams:
+                start = 0
+                if after is not None:
+                    if stream.stream_id < after[0]:
+                        continue
+                    start = after[1] + 1 if stream.stream_id == after[0] else 0
+                end = min(start + at_most - len(results), stream.next_offset)
+                if start < end:
+                    span = _Span(stream_id=stream.stream_id, start=start, end=end)
+                    results += await _read(tx, campaign, shards, span)
+                if len(results) >= at_most:
+                    break
+        return results
+
+
+async def _list_failed(
+    tx: Transaction, campaign_id: CampaignId, after: Place | None, at_most: int
+) -> list[RecipientResult]:
+    found = await list_failures(
+        tx,
+        campaign_id,
+        kinds=(FailureKind.INVALID, FailureKind.FAILED),
+        after=after,
+        at_most=at_most,
+    )
+    return [
+        _unserved((each.stream_id, each.failure.row_offset), each.failure, pass_id=None)
+        for each in found
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """The recipients at `start` <= offset < `end` of a stream."""
+
+    stream_id: StreamId
+    start: int
+    end: int
+
+
+async def _read(
+    tx: Transaction, campaign: Campaign, shards: Sequence[Shard], span: _Span
+) -> list[RecipientResult]:
+    bounds = {"first_offset": span.start, "end_offset": span.end}
+    chunks = await read_chunks(tx, span.stream_id, **bounds)
+    failures = await find_failures(tx, campaign.campaign_id, span.stream_id, **bounds)
+    is_issue = isinstance(campaign.definition.action, IssueAction)
+    states = _ShardStates(campaign, [each for each in shards if each.stream_id == span.stream_id])
+    results: list[RecipientResult] = []
+    served: list[PassId] = []
+    for chunk in chunks:
+        for index, external_id in enumerate(chunk.recipients.external_ids):
+            offset = chunk.first_offset + index
+            place = (span.stream_id, offset)
+            pass_id = _named_pass(chunk, index)
+            if (failure := failures.get(offset)) is not None:
+                results.append(_unserved(place, failure, pass_id=pass_id))
+                continue
+            state = states.at(offset)
+            if is_issue and state is ResultState.SUCCEEDED:
+                pass_id = campaign_pass_id(campaign.campaign_id, external_id)
+                served.append(pass_id)
+            results.append(
+                RecipientResult(place=place, external_id=external_id, state=state, pass_id=pass_id)
+            )
+    if not served:
+        return results
+    numbers = await find_pass_numbers(tx, pass_ids=served, references=[])
+    return [_numbered(each, numbers) for each in results]
+
+
+def _named_pass(chunk: StoredChunk, index: int) -> PassId | None:
+    named = chunk.recipients.pass_ids[index]
+    return None if named is None else PassId(UUID(hex=named))
+
+
+def _numbered(result: RecipientResult, numbers: dict[PassId, ReferenceNumber]) -> RecipientResult:
+    if result.pass_id is None or result.pass_id not in numbers:
+        return result
+    return RecipientResult(
+        place=result.place,
+        external_id=result.external_id,
+        state=result.state,
+        pass_id=result.pass_id,
+        reference_number=numbers[result.pass_id],
+    )
+
+
+def _unserved(place: Place, failure: Failure, *, pass_id: PassId | None) -> RecipientResult:
+    return RecipientResult(
+        place=place,
+        external_id=failure.external_id,
+        state=_STATE_OF_FAILURE[failure.kind],
+        pass_id=pass_id,
+        reason=failure.reason.value,
+        message=failure.message,
+    )
+
+
+class _ShardStates:
+    """What became of the recipients of one stream that have no failure, by their shards."""
+
+    def __init__(self, campaign: Campaign, shards: Sequence[Shard]) -> None:
+        self._shards = sorted(shards, key=lambda each: each.first_offset)
+        self._starts = [each.first_offset for each in self._shards]
+        self._untried = (
+            ResultState.SKIPPED
+            if campaign.state is CampaignState.CANCELLED
+            else ResultState.PENDING
+        )
+
+    def at(self, offset: int) -> ResultState:
+        """Of the recipient at `offset`."""
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0 or offset >= self._shards[index].end_offset:
+            return self._untried
+        match self._shards[index].state:
+            case ShardState.DONE:
+                return ResultState.SUCCEEDED
+            case ShardState.SKIPPED:
+                return ResultState.SKIPPED
+            case ShardState.WAITING | ShardState.QUEUED:
+                return self._untried

@@ -1,0 +1,133 @@
+"""The passes a shard is about, with what its recipients say of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from passmill.domain.campaigns import Campaign, Failure, FailureKind, Shard
+from passmill.domain.ids import PassId, campaign_pass_id
+from passmill.domain.pass_undo import PassUndo
+from passmill.errors import Reason
+from passmill.store import chosen_streams
+from passmill.store.database import Transaction
+from passmill.store.recipient_streams import read_chunks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One recipient and its pass. The rest as in `RecipientColumns`: None where it stays as it is.
+    `undo`: to what it shall go back, with a roll-back."""
+
+    row_offset: int
+    external_id: str
+    pass_id: PassId
+    values: str = "{}"
+    name: str | None = None
+    phone: str | None = None
+    expire_time: str | None = None
+    holder_ids: str | None = None
+    undo: PassUndo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """Each pass once; `duplicates`: the recipients whose id or pass came before in the shard."""
+
+    targets: Sequence[Target]
+    duplicates: Sequence[Failure]
+
+
+async def read_targets(tx: Transaction, shard: Shard) -> Targets:
+    """The shard's recipients that were not refused; with a retry those it is about."""
+    chunks = await read_chunks(
+        tx, shard.stream_id, first_offset=shard.first_offset, end_offset=shard.end_offset
+    )
+    targets = [
+        Target(
+            row_offset=chunk.first_offset + at,
+            external_id=chunk.recipients.external_ids[at],
+            pass_id=PassId(UUID(hex=pass_id)),
+            values=values,
+            name=chunk.recipients.names[at],
+            phone=chunk.recipients.phones[at],
+            expire_time=chunk.recipients.expire_times[at],
+            holder_ids=chunk.recipients.holder_ids[at],
+        )
+        for chunk in chunks
+        for at, (values, pass_id) in enumerate(
+            zip(chunk.recipients.values, chunk.recipients.pass_ids, strict=True)
+        )
+        if values is not None and pass_id is not None
+    ]
+    return _first_of_each(_retried(shard, targets))
+
+
+async def read_undo_targets(tx: Transaction, shard: Shard) -> Targets:
+    """As `read_targets`, of a campaign that takes another back."""
+    undo = await chosen_streams.read_undo(
+        tx, shard.stream_id, first_offset=shard.first_offset, end_offset=shard.end_offset
+    )
+    targets = [
+        Target(row_offset=offset, external_id=each.external_id, pass_id=each.pass_id, undo=each)
+        for offset, each in enumerate(undo, shard.first_offset)
+    ]
+    return _first_of_each(_retried(shard, targets))
+
+
+async def read_issued_targets(tx: Transaction, campaign: Campaign, shard: Shard) -> Targets:
+    """The passes that a campaign that issues gave, or would have given, to the shard's
+    recipients."""
+    chunks = await read_chunks(
+        tx, shard.stream_id, first_offset=shard.first_offset, end_offset=shard.end_offset
+    )
+    targets = [
+        Target(
+            row_offset=chunk.first_offset + at,
+            external_id=external_id,
+            pass_id=campaign_pass_id(campaign.campaign_id, external_id),
+            values=values,
+            name=chunk.recipients.names[at],
+            phone=chunk.recipients.phones[at],
+            expire_time=chunk.recipients.expire_times[at],
+            holder_ids=chunk.recipients.holder_ids[at],
+        )
+        for chunk in chunks
+        for at, (external_id, values) in enumerate(
+            zip(chunk.recipients.external_ids, chunk.recipients.values, strict=True)
+        )
+        if values is not None
+    ]
+    return _first_of_each(targets)
+
+
+def _retried(shard: Shard, targets: Sequence[Target]) -> Sequence[Target]:
+    if shard.row_offsets is None:
+        return targets
+    wanted = frozenset(shard.row_offsets)
+    return [each for each in targets if each.row_offset in wanted]
+
+
+def _first_of_each(targets: Sequence[Target]) -> Targets:
+    external_ids: set[str] = set()
+    pass_ids: set[PassId] = set()
+    first: list[Target] = []
+    duplicates: list[Failure] = []
+    for target in targets:
+        if target.external_id in external_ids or target.pass_id in pass_ids:
+            duplicates.append(
+                Failure(
+                    row_offset=target.row_offset,
+                    kind=FailureKind.DUPLICATE,
+                    external_id=target.external_id,
+                    reason=Reason.DUPLICATE_RECIPIENT,
+                    message="Its external_id or its pass came before in this campaign.",
+                )
+            )
+            continue
+        if target.external_id:  # a segment's passes have none
+            external_ids.add(target.external_id)
+        pass_ids.add(target.pass_id)
+        first.append(target)
+    return Targets(targets=first, duplicates=duplicates)
