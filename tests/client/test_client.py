@@ -21,6 +21,7 @@ from google.rpc import error_details_pb2
 from passmill.v1 import (
     access_service_pb2,
     admin_service_pb2,
+    campaign_service_pb2,
     pass_service_pb2,
     program_service_pb2,
     template_service_pb2,
@@ -48,11 +49,14 @@ def test_every_method_of_the_protocol_is_offered() -> None:
         [service] = module.DESCRIPTOR.services_by_name.values()  # type: ignore[attr-defined]
         return {re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower() for method in service.methods}
 
-    public = set[str]().union(
-        *map(
-            names, (access_service_pb2, pass_service_pb2, program_service_pb2, template_service_pb2)
-        )
+    modules = (
+        access_service_pb2,
+        campaign_service_pb2,
+        pass_service_pb2,
+        program_service_pb2,
+        template_service_pb2,
     )
+    public = set[str]().union(*map(names, modules))
     assert public <= set(dir(Client))
     assert public <= set(dir(AsyncClient))
     assert names(admin_service_pb2) <= set(dir(AdminClient))

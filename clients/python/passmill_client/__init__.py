@@ -1,5 +1,6 @@
 """Typed gRPC client of Passmill, the wallet pass service."""
 
+from passmill.v1.campaign_pb2 import Campaign, Recipient, RecipientResult
 from passmill.v1.template_pb2 import Money, TemplateContent, Value
 from passmill.v1.wallet_pass_pb2 import Pass, PassDraft, PassRef
 from passmill_client.call import Reply
@@ -10,6 +11,7 @@ from passmill_client.values import PythonValue, from_value, pass_draft, to_value
 __all__ = [
     "AdminClient",
     "AsyncClient",
+    "Campaign",
     "Client",
     "FieldProblem",
     "Money",
@@ -18,6 +20,8 @@ __all__ = [
     "PassRef",
     "PassmillError",
     "PythonValue",
+    "Recipient",
+    "RecipientResult",
     "Reply",
     "TemplateContent",
     "Value",

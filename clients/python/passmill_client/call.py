@@ -78,6 +78,14 @@ class Listing(Generic[Item]):
     page: Callable[[str], Call[tuple[Sequence[Item], str]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed(Generic[Item]):
+    """Items that the service sends by itself, some in each message. `after`: from the last item
+    received, None at first, to the call that goes on behind it."""
+
+    after: Callable[[Item | None], Call[Sequence[Item]]]
+
+
 def call_of(
     service: ServiceDescriptor,
     request: Message,

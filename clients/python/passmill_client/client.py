@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable
-from typing import Unpack
+from typing import TypeVar, Unpack
 
+from passmill.v1.campaign_pb2 import Recipient, RecipientStream
+from passmill.v1.campaign_service_pb2 import AppendAck
 from passmill.v1.pass_service_pb2 import BatchIssuePassesResponse
 from passmill.v1.wallet_pass_pb2 import PassDraft
-from passmill_client.awaiting import AsyncConnection, async_paging, awaiting
+from passmill_client.appending import METHOD, RENEW_SECONDS, Appending, AppendOptions
+from passmill_client.awaiting import (
+    AsyncConnection,
+    async_following,
+    async_paging,
+    awaiting,
+)
 from passmill_client.batches import Batch, Batches, ManyOptions, Outcome
-from passmill_client.blocking import Connection, Started, blocking, paging
+from passmill_client.blocking import Connection, Started, blocking, following, paging
 from passmill_client.channel_settings import ChannelSettings, Variables
 from passmill_client.errors import PassmillError
-from passmill_client.operations import access, admin, passes, programs, templates
+from passmill_client.operations import access, admin, campaigns, passes, programs, templates
+from passmill_client.waiting import Patience
+
+Item = TypeVar("Item")
 
 CHANNELS = 4
 """One process of the service answers a channel: a few reach several."""
@@ -83,6 +95,67 @@ class Client(Connection):
     archive_program = blocking(programs.archive_program)
     get_program = blocking(programs.get_program)
     list_programs = paging(programs.list_programs)
+
+    create_campaign = blocking(campaigns.create_campaign)
+    get_campaign = blocking(campaigns.get_campaign)
+    list_campaigns = paging(campaigns.list_campaigns)
+    create_recipient_stream = blocking(campaigns.create_recipient_stream)
+    get_recipient_stream = blocking(campaigns.get_recipient_stream)
+    claim_recipient_stream = blocking(campaigns.claim_recipient_stream)
+    append_recipient_chunk = blocking(campaigns.append_recipient_chunk)
+    finalize_recipient_stream = blocking(campaigns.finalize_recipient_stream)
+    preview_campaign = blocking(campaigns.preview_campaign)
+    start_campaign = blocking(campaigns.start_campaign)
+    pause_campaign = blocking(campaigns.pause_campaign)
+    resume_campaign = blocking(campaigns.resume_campaign)
+    cancel_campaign = blocking(campaigns.cancel_campaign)
+    roll_back_campaign = blocking(campaigns.roll_back_campaign)
+    watch_campaign = following(campaigns.watch_campaign)
+    list_recipients = paging(campaigns.list_recipients)
+    retry_recipients = blocking(campaigns.retry_recipients)
+    export_results = following(campaigns.export_results)
+
+    def append_recipients(
+        self,
+        stream: RecipientStream,
+        recipients: Iterable[Recipient],
+        **options: Unpack[AppendOptions],
+    ) -> Generator[AppendAck, None, None]:
+        """Appends any number of recipients to a stream, from its next_offset on, and gives the
+        acknowledgements in order. Scope: issue.
+
+        Reads recipients no faster than acknowledgements are taken. When the connection breaks it is
+        made again and what was not acknowledged sent again; an acknowledgement with a
+        duplicate_count then does not say again which of these were refused: list_recipients does.
+        """
+        appending = Appending(stream, options)
+        chunks = appending.of(recipients)
+        patience = Patience(appending.timeout)
+        is_more = True
+        while is_more or appending.unacknowledged:
+            renew_at = time.monotonic() + RENEW_SECONDS
+            try:
+                with self.exchange(METHOD, timeout=RENEW_SECONDS + appending.timeout) as exchange:
+                    for chunk in appending.unacknowledged:
+                        exchange.send(chunk.message)
+                    while True:
+                        while is_more and appending.has_room and time.monotonic() < renew_at:
+                            following_chunk = next(chunks, None)
+                            if following_chunk is None:
+                                is_more = False
+                            else:
+                                exchange.send(following_chunk.message)
+                        if not appending.unacknowledged:
+                            exchange.end()
+                            exchange.receive()
+                            break
+                        yield appending.acknowledge(exchange.receive())
+                        patience.progressed()
+            except PassmillError as error:
+                seconds = patience.seconds_before_reopening(error)
+                if seconds is None:
+                    raise
+                time.sleep(seconds)
 
     def issue_many(
         self,
@@ -170,6 +243,64 @@ class AsyncClient(AsyncConnection):
     get_program = awaiting(programs.get_program)
     list_programs = async_paging(programs.list_programs)
 
+    create_campaign = awaiting(campaigns.create_campaign)
+    get_campaign = awaiting(campaigns.get_campaign)
+    list_campaigns = async_paging(campaigns.list_campaigns)
+    create_recipient_stream = awaiting(campaigns.create_recipient_stream)
+    get_recipient_stream = awaiting(campaigns.get_recipient_stream)
+    claim_recipient_stream = awaiting(campaigns.claim_recipient_stream)
+    append_recipient_chunk = awaiting(campaigns.append_recipient_chunk)
+    finalize_recipient_stream = awaiting(campaigns.finalize_recipient_stream)
+    preview_campaign = awaiting(campaigns.preview_campaign)
+    start_campaign = awaiting(campaigns.start_campaign)
+    pause_campaign = awaiting(campaigns.pause_campaign)
+    resume_campaign = awaiting(campaigns.resume_campaign)
+    cancel_campaign = awaiting(campaigns.cancel_campaign)
+    roll_back_campaign = awaiting(campaigns.roll_back_campaign)
+    watch_campaign = async_following(campaigns.watch_campaign)
+    list_recipients = async_paging(campaigns.list_recipients)
+    retry_recipients = awaiting(campaigns.retry_recipients)
+    export_results = async_following(campaigns.export_results)
+
+    async def append_recipients(
+        self,
+        stream: RecipientStream,
+        recipients: Iterable[Recipient] | AsyncIterable[Recipient],
+        **options: Unpack[AppendOptions],
+    ) -> AsyncGenerator[AppendAck, None]:
+        """As `Client.append_recipients`. Left early, as by contextlib.aclosing, it ends its
+        call."""
+        appending = Appending(stream, options)
+        chunks = appending.of_async(_awaited(recipients))
+        patience = Patience(appending.timeout)
+        is_more = True
+        while is_more or appending.unacknowledged:
+            renew_at = time.monotonic() + RENEW_SECONDS
+            try:
+                async with self.exchange(
+                    METHOD, timeout=RENEW_SECONDS + appending.timeout
+                ) as exchange:
+                    for chunk in appending.unacknowledged:
+                        await exchange.send(chunk.message)
+                    while True:
+                        while is_more and appending.has_room and time.monotonic() < renew_at:
+                            following_chunk = await anext(chunks, None)
+                            if following_chunk is None:
+                                is_more = False
+                            else:
+                                await exchange.send(following_chunk.message)
+                        if not appending.unacknowledged:
+                            await exchange.end()
+                            await exchange.receive()
+                            break
+                        yield appending.acknowledge(await exchange.receive())
+                        patience.progressed()
+            except PassmillError as error:
+                seconds = patience.seconds_before_reopening(error)
+                if seconds is None:
+                    raise
+                await asyncio.sleep(seconds)
+
     async def issue_many(
         self,
         template_id: str,
@@ -182,7 +313,7 @@ class AsyncClient(AsyncConnection):
         contextlib.aclosing, it cancels what is under way.
         """
         batches = Batches(template_id, options)
-        waiting = _each(batches, drafts)
+        waiting = batches.of_async(_awaited(drafts))
         # Not a TaskGroup: one must not be left open over a yield (PEP 789).
         started: deque[tuple[Batch, asyncio.Task[BatchIssuePassesResponse]]] = deque()
         try:
@@ -248,12 +379,10 @@ class AdminClient(Connection):
     activate_signing_identity = blocking(admin.activate_signing_identity)
 
 
-async def _each(
-    batches: Batches, drafts: Iterable[PassDraft] | AsyncIterable[PassDraft]
-) -> AsyncIterator[Batch]:
-    if isinstance(drafts, AsyncIterable):
-        async for batch in batches.of_async(drafts):
-            yield batch
+async def _awaited(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
     else:
-        for batch in batches.of(drafts):
-            yield batch
+        for item in items:
+            yield item

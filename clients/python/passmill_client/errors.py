@@ -58,6 +58,12 @@ class PassmillError(Exception):
         return partial(PassmillError, **vars(self)), ()
 
 
+def ended_early() -> PassmillError:
+    """The error of a call that ended before its time, and did not say why."""
+    gone = grpc.StatusCode.UNAVAILABLE
+    return PassmillError(reason=gone.name, message="The call ended early.", code=gone)
+
+
 def error_of_call(
     code: grpc.StatusCode | None,
     details: str | None,

@@ -1,0 +1,1 @@
+"""`passmill campaign`: files of recipients in, watching and steering, results and passes out."""

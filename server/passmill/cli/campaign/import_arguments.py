@@ -1,0 +1,123 @@
+"""The arguments of `passmill campaign import`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from passmill.cli.campaign import importing
+from passmill.cli.campaign.csv_source import DELIMITERS
+from passmill.cli.campaign.options import (
+    PRIORITIES,
+    add_plan,
+    add_reading,
+    delimiter,
+    moment,
+    pair,
+    reading_of,
+    rollout_of,
+    with_client,
+)
+from passmill.cli.campaign.sources import FORMATS
+from passmill_client import Client
+
+HELP: Final = """\
+Columns are found by name: external_id (your id of each recipient, unique in the file), name, phone
+(+12065550123), expire_time, external_ids.SYSTEM, and the slots of the template, as SLOT or
+values.SLOT. --map COLUMN=TARGET says what the names do not.
+
+Run the same command again after Ctrl-C or a crash, within thirty days: it goes on where it stopped
+and issues nothing twice. Rows that cannot be taken are in FILE.rejects.csv with line and reason;
+mend them there and import that file.
+
+Exit status: 0 all rows loaded, 3 some refused, 1 failed, 2 wrongly called, 130 interrupted.
+
+examples:
+  passmill campaign import members.csv --template 0192f3c4-… --watch
+  passmill campaign import members.csv --template 0192f3c4-… --no-start \\
+      --map "Customer No"=external_id --map "Customer No"=external_ids.crm --map Beans=points
+  passmill campaign import mitglieder.csv --template 0192f3c4-… --encoding cp1252 \\
+      --decimal-comma --currency EUR --time-zone Europe/Berlin
+  passmill campaign import points.ndjson --template 0192f3c4-… --action update
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds what `import` takes."""
+    command.add_argument("file", type=Path, help="CSV, NDJSON or Parquet")
+    command.add_argument("--template", required=True, metavar="ID", help="what is issued")
+    command.add_argument(
+        "--revision", type=int, default=0, metavar="N", help="[default: the newest published]"
+    )
+    command.add_argument("--name", default="", help="of the campaign [default: the file's]")
+    command.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        type=pair,
+        metavar="COLUMN=TARGET",
+        help="what a column is; may be given often",
+    )
+    command.add_argument(
+        "--action",
+        choices=["issue", "update", "void"],
+        default="issue",
+        help="update and void take passes by a column pass_id, reference_id or serial_number",
+    )
+    command.add_argument("--reason", default="", help="of --action void")
+    file = command.add_argument_group("file")
+    file.add_argument("--format", choices=FORMATS, help="[default: found]")
+    file.add_argument("--encoding", help="[default: UTF-8 or UTF-16, found]")
+    file.add_argument("--delimiter", type=delimiter, help=f"{', '.join(DELIMITERS)} or a character")
+    file.add_argument(
+        "--number-rows", action="store_true", help="external_id is row-LINE: there is no column"
+    )
+    add_reading(file)
+    add_plan(command)
+    start = command.add_argument_group("start")
+    start.add_argument(
+        "--start",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="start once all is loaded [default: yes]",
+    )
+    start.add_argument(
+        "--at", type=moment, metavar="TIME", help="start then: 2026-05-03T09:00+02:00"
+    )
+    start.add_argument("--watch", action="store_true", help="show the campaign until it has ended")
+    start.add_argument(
+        "--run",
+        dest="run_name",
+        default="",
+        metavar="NAME",
+        help="tells this import from another of the same file",
+    )
+    command.set_defaults(run=with_client(_import))
+
+
+def _import(client: Client, parsed: argparse.Namespace) -> int:
+    return importing.run(
+        client,
+        importing.ImportOptions(
+            path=parsed.file,
+            action=parsed.action,
+            template_id=parsed.template,
+            revision=parsed.revision,
+            name=parsed.name,
+            run=parsed.run_name,
+            map=parsed.map,
+            format=parsed.format,
+            encoding=parsed.encoding,
+            delimiter=parsed.delimiter,
+            reading=reading_of(parsed),
+            reading_words=[str(parsed.time_zone), parsed.currency, str(parsed.decimal_comma)],
+            number_rows=parsed.number_rows,
+            priority=PRIORITIES[parsed.priority],
+            rollout=rollout_of(parsed),
+            reason=parsed.reason,
+            start=parsed.start,
+            start_time=parsed.at,
+            watch=parsed.watch,
+        ),
+    )

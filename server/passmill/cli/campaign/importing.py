@@ -1,0 +1,258 @@
+"""`passmill campaign import`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from passmill.cli.campaign import watching
+from passmill.cli.campaign.cells import Reading
+from passmill.cli.campaign.conversion import Conversion
+from passmill.cli.campaign.csv_source import CsvSource
+from passmill.cli.campaign.errors import CommandFailed
+from passmill.cli.campaign.identity import ImportIdentity
+from passmill.cli.campaign.loading import Counts, Loading
+from passmill.cli.campaign.mapping import ColumnMapping, Mapped
+from passmill.cli.campaign.ndjson_source import NdjsonSource
+from passmill.cli.campaign.parquet_source import ParquetSource
+from passmill.cli.campaign.progress import Progress
+from passmill.cli.campaign.rejects import RejectFile
+from passmill.cli.campaign.sources import Source, content_hash, find_format
+from passmill_client import Campaign, Client, Reply, messages
+
+PARTLY: Final = 3
+"""The exit status when some rows, but not all, were refused."""
+_CHUNK_ROWS, _WINDOW = 500, 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """What is imported, and how. `action`: issue, update or void. `map`: column and target of each
+    --map. `run`: tells imports of the same file apart. `start_time` None: at once."""
+
+    path: Path
+    action: str
+    template_id: str
+    revision: int
+    name: str
+    run: str
+    map: Sequence[tuple[str, str]]
+    format: str | None
+    encoding: str | None
+    delimiter: str | None
+    reading: Reading
+    reading_words: Sequence[str]
+    number_rows: bool
+    priority: messages.Campaign.Priority.ValueType
+    rollout: messages.RolloutPlan | None
+    reason: str
+    start: bool
+    start_time: datetime | None
+    watch: bool
+
+
+def run(client: Client, options: ImportOptions) -> int:
+    """Imports a file; gives the exit status. Run again it goes on where it stopped."""
+    return _Import(client, options).run()
+
+
+class _Import:
+    def __init__(self, client: Client, options: ImportOptions) -> None:
+        self._client = client
+        self._options = options
+        self._source = open_source(options)
+        self._identity: ImportIdentity
+
+    def run(self) -> int:
+        options = self._options
+        _say(f"{options.path}: {self._source.description}")
+        slots = self._slots(options.revision)
+        self._map(slots)  # before anything is made: what is wrong here, the user mends
+        self._identity = ImportIdentity(
+            content_hash(options.path),
+            options.action,
+            options.template_id,
+            options.revision,
+            options.run,
+            sorted(options.map),
+            [[self._source.description, *options.reading_words, str(options.number_rows)]],
+        )
+        campaign, is_new = self._campaign()
+        pinned = _pinned_revision(campaign)
+        if pinned:
+            slots = self._slots(pinned)
+        mapped = self._map(slots)
+        for column, target in mapped.columns:
+            if column in self._source.columns:
+                _say(f"  {column} -> {target}")
+        if unused := [each for each in mapped.unused if each in self._source.columns]:
+            _say(f"  not used: {', '.join(unused)}")
+        _say(f"campaign {campaign.campaign_id} ({campaign.display_name})")
+        counts = self._load(campaign, mapped, slots, is_new=is_new)
+        if counts.rejected and counts.rejected == counts.rows:
+            raise CommandFailed(
+                f"All {counts.rows:,} rows were refused, so nothing is started:"
+                f" {self._rejects_path} says why."
+            )
+        return self._start(campaign.campaign_id, counts)
+
+    @property
+    def _rejects_path(self) -> Path:
+        path = self._options.path
+        return path.with_name(f"{path.name}.rejects.csv")
+
+    def _slots(self, revision: int) -> Sequence[messages.Slot]:
+        if self._options.action == "void":
+            return ()
+        found = self._client.get_template_revision(self._options.template_id, revision=revision)
+        return found.content.slots
+
+    def _map(self, slots: Sequence[messages.Slot]) -> Mapped:
+        mapping = ColumnMapping(
+            slots=slots,
+            given=self._options.map,
+            wants_refs=self._options.action != "issue",
+            needs_slots=self._options.action == "issue",
+            numbered=self._options.number_rows,
+        )
+        columns = list(self._source.columns)
+        if self._source.is_open_ended:
+            found = {str(target) for _, target in mapping.resolve(columns).columns}
+            columns += [name for name in mapping.names() if name not in {*found, *columns}]
+        return mapping.resolve(columns)
+
+    def _campaign(self) -> tuple[Campaign, bool]:
+        options, reply = self._options, Reply()
+        campaign = self._client.create_campaign(
+            options.name or options.path.name,
+            action=_action(options),
+            priority=options.priority,
+            rollout=options.rollout,
+            request_id=self._identity.request_id("campaign"),
+            reply=reply,
+        )
+        if reply.replayed:
+            campaign = self._client.get_campaign(campaign.campaign_id)
+        return campaign, not reply.replayed
+
+    def _stream(self, campaign: Campaign, *, is_new: bool) -> messages.RecipientStream:
+        reply = Reply()
+        stream = self._client.create_recipient_stream(
+            campaign.campaign_id, request_id=self._identity.request_id("stream"), reply=reply
+        )
+        if is_new and not reply.replayed:
+            return stream
+        stream = self._client.get_recipient_stream(stream.stream_id)
+        if stream.state == messages.RecipientStream.STATE_OPEN:
+            stream = self._client.claim_recipient_stream(stream.stream_id)
+        return stream
+
+    def _load(
+        self,
+        campaign: Campaign,
+        mapped: Mapped,
+        slots: Sequence[messages.Slot],
+        *,
+        is_new: bool,
+    ) -> Counts:
+        stream = self._stream(campaign, is_new=is_new)
+        if stream.next_offset:
+            _say(f"going on: {stream.next_offset:,} recipients are there already")
+        conversion = Conversion(
+            mapped.columns,
+            slots=slots,
+            reading=self._options.reading,
+            has_draft=self._options.action == "issue",
+        )
+        wanted = [column for column, _ in mapped.columns]
+        with (
+            RejectFile(self._rejects_path, raw_columns=self._source.raw_columns) as rejects,
+            Progress("importing") as progress,
+        ):
+
+            def show(counts: Counts) -> None:
+                note = f"{counts.rejected:,} refused" if counts.rejected else ""
+                progress.show(counts.rows, self._source.fraction(), note=note)
+
+            loading = Loading(
+                self._client,
+                self._source,
+                wanted=wanted,
+                conversion=conversion,
+                rejects=rejects,
+                on_progress=show,
+            )
+            count = loading.run(stream, window=_WINDOW, chunk_size=_CHUNK_ROWS)
+            progress.finish(loading.counts.rows)
+        is_open = stream.state == messages.RecipientStream.STATE_OPEN
+        if is_open and count:
+            self._client.finalize_recipient_stream(
+                stream,
+                expected_rows=count,
+                request_id=self._identity.request_id(f"finalize {stream.writer_epoch}"),
+            )
+        counts = loading.counts
+        _say(f"{counts.rows - counts.rejected:,} of {counts.rows:,} rows are loaded.")
+        if counts.rejected:
+            _say(f"{counts.rejected:,} rows were refused. {self._rejects_path} says why: mend them")
+            _say("there, and import that file.")
+        return counts
+
+    def _start(self, campaign_id: str, counts: Counts) -> int:
+        status = PARTLY if counts.rejected else 0
+        campaign = self._client.get_campaign(campaign_id)
+        if not self._options.start:
+            _say(f"Not started. passmill campaign start {campaign_id} starts it.")
+            print(campaign_id)
+            return status
+        if campaign.state == Campaign.STATE_DRAFT:
+            campaign = self._client.start_campaign(
+                campaign_id,
+                start_time=self._options.start_time,
+                request_id=self._identity.request_id("start"),
+            )
+        _say(f"The campaign is {watching.state_name(campaign)}.")
+        print(campaign_id)
+        if self._options.watch:
+            return max(status, watching.run(self._client, campaign_id))
+        _say(f"passmill campaign watch {campaign_id} shows how far it is.")
+        return status
+
+
+def open_source(options: ImportOptions) -> Source:
+    """The file to import. CommandFailed when it is not there, or not clear."""
+    path = options.path
+    if not path.is_file():
+        raise CommandFailed(f"There is no file {path}.")
+    match find_format(path, options.format):
+        case "parquet":
+            return ParquetSource(path)
+        case "ndjson":
+            return NdjsonSource(path, encoding=options.encoding)
+        case _:
+            return CsvSource(path, encoding=options.encoding, delimiter=options.delimiter)
+
+
+def _action(
+    options: ImportOptions,
+) -> messages.IssueAction | messages.UpdateAction | messages.VoidAction:
+    match options.action:
+        case "update":
+            return messages.UpdateAction(template_id=options.template_id, revision=options.revision)
+        case "void":
+            return messages.VoidAction(reason=options.reason)
+        case _:
+            return messages.IssueAction(template_id=options.template_id, revision=options.revision)
+
+
+def _pinned_revision(campaign: Campaign) -> int:
+    action = campaign.action
+    return action.issue.revision or action.update.revision
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

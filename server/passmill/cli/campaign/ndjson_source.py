@@ -1,0 +1,115 @@
+"""NDJSON: a JSON object a line (https://github.com/ndjson/ndjson-spec)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, NoReturn, TextIO
+
+from passmill.cli.campaign.cells import Cell
+from passmill.cli.campaign.errors import CommandFailed
+from passmill.cli.campaign.mapping import EXTERNAL_IDS, VALUES
+from passmill.cli.campaign.sources import (
+    LineReader,
+    Row,
+    TextFile,
+    Unreadable,
+    fraction_read,
+    open_text,
+)
+
+_SAMPLE_LINES: Final = 1_000
+
+
+class NdjsonSource:
+    """A file of JSON objects. Slots and external ids may stand in objects of their own: `values`
+    and `external_ids`."""
+
+    is_open_ended = True
+    raw_columns = ("row",)
+
+    def __init__(self, path: Path, *, encoding: str | None = None) -> None:
+        """CommandFailed when the beginning is not JSON objects."""
+        text = TextFile.inspect(path, encoding)
+        self._path = path
+        self._encoding = text.encoding
+        self._size = path.stat().st_size
+        self._file: TextIO | None = None
+        # Digits stay as they are written.
+        self._parse = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant).decode
+        lines = text.head.split("\n")[:_SAMPLE_LINES]
+        if lines[0].lstrip().startswith("["):
+            raise CommandFailed(
+                f"{path} is one JSON array. It should be an object a line:"
+                f" jq -c '.[]' {path.name} > recipients.ndjson makes it so."
+            )
+        self.columns: Sequence[str] = list(dict.fromkeys(self._names(lines)))
+        if not self.columns:
+            raise CommandFailed(f"{path} does not begin with JSON objects, one a line.")
+
+    @property
+    def description(self) -> str:
+        """Format and encoding."""
+        return f"NDJSON, {self._encoding}"
+
+    def show(self, raw: object) -> Sequence[str]:
+        """The line."""
+        return (str(raw).rstrip("\r\n"),)
+
+    def fraction(self) -> float:
+        """By bytes."""
+        return 0.0 if self._file is None else fraction_read(self._file, self._size)
+
+    def rows(self, wanted: Sequence[str]) -> Iterator[Row]:
+        """Rows; empty lines are none."""
+        getters = [_getter(name) for name in wanted]
+        parse = self._parse
+        with open_text(self._path, self._encoding, newline="\n") as self._file:
+            lines = LineReader(self._file, self._encoding)
+            for text in lines:
+                if text.isspace():
+                    continue
+                cells: Sequence[Cell] | Unreadable
+                try:
+                    found = parse(text)
+                    if found.__class__ is dict:
+                        cells = [get(found) for get in getters]
+                    else:
+                        cells = Unreadable("is no JSON object")
+                except (ValueError, RecursionError) as error:
+                    cells = Unreadable(f"is no JSON object: {error}")
+                yield Row(lines.line, cells, text)
+
+    def _names(self, lines: Sequence[str]) -> Iterator[str]:
+        for line in lines:
+            try:
+                found = self._parse(line)
+            except (ValueError, RecursionError):
+                continue  # it is told when its turn comes
+            for name, cell in found.items() if isinstance(found, dict) else ():
+                if name in {VALUES, EXTERNAL_IDS} and isinstance(cell, dict):
+                    yield from (f"{name}.{key}" for key in cell)
+                else:
+                    yield name
+
+
+def _getter(name: str) -> Callable[[Mapping[str, Any]], Cell]:
+    """How a cell is found in an object: by its name, or in an object of `values`."""
+    outer, _, inner = name.partition(".")
+    if not inner:
+        return lambda found: found.get(name)
+
+    def get(found: Mapping[str, Any]) -> Cell:
+        cell = found.get(name)
+        if cell is None:
+            within = found.get(outer)
+            return within.get(inner) if isinstance(within, dict) else None
+        return cell
+
+    return get
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

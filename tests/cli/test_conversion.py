@@ -1,0 +1,108 @@
+"""Rows as recipients, and rows that are none."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passmill.cli.campaign.cells import Reading
+from passmill.cli.campaign.conversion import NOT_READABLE, BadRow, Conversion
+from passmill.cli.campaign.csv_source import CsvSource
+from passmill.cli.campaign.mapping import ColumnMapping
+from passmill.cli.campaign.rejects import RejectFile, guard, unguard
+from passmill_client import Recipient, messages, pass_draft
+
+SLOTS = [
+    messages.Slot(name="points", type=messages.SLOT_TYPE_INTEGER, required=True),
+    messages.Slot(name="tier", type=messages.SLOT_TYPE_TEXT),
+]
+COLUMNS = ["external_id", "name", "phone", "external_ids.crm", "points", "tier"]
+
+
+def conversion(*columns: str, numbered: bool = False, wants_refs: bool = False) -> Conversion:
+    """How rows of these columns are converted."""
+    mapping = ColumnMapping(
+        slots=SLOTS, numbered=numbered, wants_refs=wants_refs, needs_slots=not wants_refs
+    )
+    mapped = mapping.resolve(list(columns))
+    return Conversion(mapped.columns, slots=SLOTS, reading=Reading(), has_draft=not wants_refs)
+
+
+def test_a_row_becomes_what_the_client_would_make_of_it() -> None:
+    """A row of texts is the recipient that passmill_client.pass_draft makes; what is empty is not
+    set."""
+    row = ["M1", "Zoë Ōtani", " +12065550123 ", "4711", "5", ""]
+    assert conversion(*COLUMNS).recipient(2, row) == Recipient(
+        external_id="M1",
+        draft=pass_draft(
+            name="Zoë Ōtani",
+            phone="+12065550123",
+            external_ids={"crm": "4711"},
+            values={"points": 5},
+        ),
+    )
+
+
+def test_passes_are_named_for_changes() -> None:
+    """A row that changes a pass names it and has no draft when it changes nothing."""
+    converted = conversion("reference_id", "tier", numbered=True, wants_refs=True)
+    assert converted.recipient(9, ["k7m3 q8tx", ""]) == Recipient(
+        external_id="row-9", ref=messages.PassRef(reference_id="k7m3 q8tx")
+    )
+
+
+def test_every_bad_cell_of_a_row_is_told_at_once() -> None:
+    """All problems of a row stand in one message, by column, and no cell is repeated in it."""
+    columns = ["external_id", "points", "tier"]
+    with pytest.raises(BadRow) as caught:
+        conversion(*columns).recipient(2, ["M1", "secret", "a\udcebb"])
+    assert caught.value.reason == NOT_READABLE
+    assert "points: is no whole number" in caught.value.message
+    assert "tier: holds bytes" in caught.value.message
+    assert "secret" not in caught.value.message
+    with pytest.raises(BadRow, match="external_id: is empty"):
+        conversion(*columns).recipient(2, ["", "5", ""])
+    with pytest.raises(BadRow, match="larger than 1 MiB"):
+        conversion(*columns).recipient(2, ["M1", "5", "x" * (1 << 20)])
+
+
+@given(st.text())
+def test_the_guard_against_formulas_is_undone(text: str) -> None:
+    """A guarded cell never begins like a formula, and unguarding gives the cell back, unless it
+    already looked guarded."""
+    guarded = guard(text)
+    assert not guarded.startswith(("=", "+", "-", "@", "\t", "\r"))
+    if unguard(text) == text:
+        assert unguard(guarded) == text
+
+
+def test_a_reject_file_is_imported_as_the_rows_it_holds(tmp_path: Path) -> None:
+    """Rejects mended in place are rows again: the columns put before them are no part of them, and
+    cells guarded against formulas are as they were."""
+    first = tmp_path / "members.csv"
+    row = ["M1", "=Ada", "+12065550123", "4711", "x", "-"]
+    with first.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, row])
+    source = CsvSource(first)
+    [found] = source.rows(COLUMNS)
+    path = tmp_path / "members.csv.rejects.csv"
+    with RejectFile(path, raw_columns=source.raw_columns) as rejects:
+        rejects.add(
+            line=found.line, reason="INVALID_VALUES", message="=1", cells=source.show(found.raw)
+        )
+    text = path.read_text(encoding="utf-8-sig")
+    assert "'=Ada,'+12065550123" in text
+    assert "2,INVALID_VALUES,'=1," in text
+    again = CsvSource(path)
+    [read] = again.rows(COLUMNS)
+    assert list(read.cells) == row
+    assert again.show(read.raw) == row
+    assert again.raw_columns == COLUMNS
+    # Its own rejects hold its rows, not the columns put before them a second time.
+    with RejectFile(path, raw_columns=COLUMNS):
+        pass
+    assert not path.exists()

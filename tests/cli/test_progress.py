@@ -1,0 +1,58 @@
+"""The bar on a terminal, and the lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+from itertools import pairwise
+
+from passmill.cli.campaign.identity import ImportIdentity
+from passmill.cli.campaign.progress import Progress, duration
+
+
+def test_lines_where_there_is_no_terminal() -> None:
+    """A log gets whole lines and no control characters; the last one says the rate over all."""
+    stream = io.StringIO()
+    with Progress("importing", stream=stream) as progress:
+        for count in range(1000):
+            progress.show(count, count / 1000)
+        progress.finish(1000, note="3 refused")
+    [line] = stream.getvalue().splitlines()
+    assert line.startswith("importing  100%  1,000 rows")
+    assert line.endswith("3 refused")
+    assert line.isprintable()
+
+
+def test_a_bar_on_a_terminal() -> None:
+    """A terminal gets one line that is drawn over, with a bar, and a line end after it."""
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w", encoding="utf-8") as stream:
+        with Progress("importing", stream=stream) as progress:
+            progress.show(500, 0.5)
+            progress.finish(1000)
+        drawn = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert "░" in drawn.split("\r")[1]
+    assert "100%" in drawn
+    assert drawn.endswith("\r\n")
+    assert drawn.count("\n") == 1
+
+
+def test_durations() -> None:
+    """Seconds as people write them."""
+    assert [duration(seconds) for seconds in (9, 245, 5025)] == ["0:09", "4:05", "1:23:45"]
+
+
+def test_request_ids_follow_from_what_is_imported() -> None:
+    """The same import has the same ids, a step has its own, and any part makes other ones."""
+    ids = [
+        ImportIdentity("hash", "t1", 0, [["a", "b"]]).request_id("campaign"),
+        ImportIdentity("hash", "t1", 0, [["a", "b"]]).request_id("stream"),
+        ImportIdentity("hash", "t1", 1, [["a", "b"]]).request_id("campaign"),
+        ImportIdentity("hash", "t1", 0, [["a", "c"]]).request_id("campaign"),
+        ImportIdentity("hush", "t1", 0, [["a", "b"]]).request_id("campaign"),
+    ]
+    assert len(set(ids)) == len(ids)
+    assert all(one != other for one, other in pairwise(ids))
+    assert ids[0] == ImportIdentity("hash", "t1", 0, [["a", "b"]]).request_id("campaign")
