@@ -299,7 +299,6 @@ async def list_passes(
         "t.program_id = ${}": wanted.program_id,
         "t.template_id = ${}": wanted.template_id,
         "p.state = ${}": wanted.state,
-        "p.holder_phone = ${}": wanted.holder_phone,
         "p.create_time >= ${}": wanted.created_from,
         "p.create_time < ${}": wanted.created_before,
     }
@@ -308,6 +307,13 @@ async def list_passes(
         if argument is not None:
             arguments.append(argument)
             sql += f" AND {condition.format(len(arguments))}"
+    if wanted.holder_phone is not None:
+        # As an array, found first: no plan can walk all passes in the order of their ids instead.
+        arguments.append(wanted.holder_phone)
+        sql += (
+            " AND p.pass_id = ANY(ARRAY(SELECT h.pass_id FROM passes h WHERE h.tenant_id = $1"  # noqa: S608 - a number
+            f" AND h.holder_phone <> '' AND h.holder_phone = ${len(arguments)}))"
+        )
     if wanted.external_id is not None:
         arguments += wanted.external_id
         sql += (

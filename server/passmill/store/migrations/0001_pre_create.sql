@@ -120,7 +120,7 @@ CREATE TABLE passes (
     PRIMARY KEY (tenant_id, pass_id)
 );
 CREATE UNIQUE INDEX passes_by_reference ON passes (tenant_id, reference_number);
-CREATE INDEX passes_by_phone ON passes (tenant_id, holder_phone, pass_id) WHERE holder_phone <> '';
+CREATE INDEX passes_by_phone ON passes (tenant_id, holder_phone) WHERE holder_phone <> '';
 
 CREATE TABLE pass_external_ids (
     tenant_id           bigint      NOT NULL,
