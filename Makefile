@@ -24,7 +24,7 @@ PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline lock bench fuzz mutants sanitize wheels clean distclean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline faults lock bench fuzz mutants sanitize wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -87,6 +87,10 @@ proto: $(VENV)/packages ## Generate the Python code of the protocol (other targe
 
 proto-baseline: $(VENV)/packages ## Accept the protocol as it stands as what `make lint` compares with
 	@$(PY) proto/generate.py baseline proto/baseline.binpb
+
+faults: NEEDS := openssl
+faults: tools $(VENV)/ready ## Kill workers and crash PostgreSQL under a campaign of 100,000 (ARGS="--recipients N --kills N --crashes N")
+	@$(PY) tests/faults/scenario.py $(ARGS)
 
 lock: $(VENV)/packages ## Renew requirements.lock (ARGS="--upgrade" for newer versions)
 	@uv lock $(ARGS)
