@@ -82,14 +82,14 @@ fn a_batch_is_its_single_signatures() {
 fn a_batch_of_p256_verifies() {
     let identity =
         Authority::new().identity(&Issue { key_type: KeyType::P256, ..Issue::default() });
-    let (revision, contents) = (revision(), contents(9));
-    let passes = unsigned(&contents);
+    let (revision, lines) = (revision(), some_lines(9));
+    let passes = unsigned(&lines);
     for backend in [Backend::Auto, Backend::Portable] {
         let repaired = AtomicU64::new(0);
         let workers = Workers { backend, repaired: &repaired, ..threads(1) };
         let signed = sign_batch(&revision, &passes, &identity, workers).unwrap();
-        for (pass, signed) in passes.iter().zip(&signed) {
-            let manifest = revision.manifest(sha1(pass.pass_json).unwrap());
+        for (number, (pass, signed)) in passes.iter().zip(&signed).enumerate() {
+            let manifest = revision.manifest(sha1(&pass_json(number)).unwrap());
             let attributes = attributes(&manifest, pass.signing_time).unwrap();
             assert!(identity.certificate().verifies(&attributes, &signed.signature));
         }

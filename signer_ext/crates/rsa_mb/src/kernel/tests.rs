@@ -26,7 +26,7 @@ macro_rules! with_ifma {
 }
 
 /// Numbers of nothing in particular, the same in each run. [Steele, Lea and Flood, "Fast splittable
-/// pseudorandom number generators": SplitMix64]
+/// pseudorandom number generators": `SplitMix64`]
 struct Numbers(u64);
 
 impl Numbers {
