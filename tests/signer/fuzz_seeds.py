@@ -6,7 +6,6 @@
 """
 
 import io
-import json
 import struct
 import sys
 import zipfile
@@ -29,8 +28,11 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import (
 
 from passmill._signer import PreparedRevision, SigningIdentity, seal
 from passmill.dev.authority import IssuedCertificate, KeyType, ThrowawayAuthority
+from passmill.domain.apple import encode_pass_data, write_document
+from tests.signer.documents import document, line
 from tests.signer.images import png, png_header
 from tests.signer.signers import NOW, SIGNING_TIME
+from tests.support import templates
 
 _PASSWORD = "open sesame"
 _ITERATIONS = 2
@@ -60,6 +62,7 @@ def _seeds() -> Iterator[tuple[str, bytes]]:
     unusual = authority.issue_pass_certificate(now=NOW, key_type=KeyType.P384, nfc=True, usages=())
     yield from _keys(unusual)
     yield from _revisions()
+    yield from _documents()
 
 
 def _bundles(
@@ -72,19 +75,15 @@ def _bundles(
         intermediates=[issued.wwdr_pem],
         now=SIGNING_TIME,
     )
-    names = {
-        "passTypeIdentifier": issued.pass_type_identifier,
-        "teamIdentifier": issued.team_identifier,
-    }
-    pass_json = json.dumps(names).encode()
+    card = document(issued.pass_type_identifier, issued.team_identifier)
     plain = {"icon.png": _ICON}
     for files in (plain, plain | {"zh-Hans.lproj/pass.strings": _STRINGS}):
-        bundle = seal(PreparedRevision(files), pass_json, identity, signing_time=SIGNING_TIME)
+        [bundle] = seal(PreparedRevision(files, card), line(1), identity, [SIGNING_TIME])
         yield "archive", bundle
         yield "bundle", _join(bundle, authority.root_der)
         if files == plain:
             with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
-                cms = archive.read("signature")
+                pass_json, cms = archive.read("pass.json"), archive.read("signature")
             yield "cms", _join(_ICON, pass_json, authority.root_der, cms)
 
 
@@ -125,6 +124,15 @@ def _revisions() -> Iterator[tuple[str, bytes]]:
     yield "revision", _join(b"icon.png", _ICON, b"logo@2x.png", padded)
     yield "revision", _join(b"icon@3x.png", padded, b"en.lproj/pass.strings", _STRINGS, b"a", b"")
     yield "revision", _join(b"icon.png", png_header(60_000, 60_000), b"Pass.json", b"{}")
+
+
+def _documents() -> Iterator[tuple[str, bytes]]:
+    """Yield templates of each kind with two passes, one with all values and one with few."""
+    for content in (templates.store_card(), templates.coupon(), templates.semantic_boarding_pass()):
+        passes = (templates.pass_data(content), templates.bare_pass_data(content))
+        batch = b"".join(encode_pass_data(pass_data) for pass_data in passes)
+        yield "document", _join(write_document(content, templates.PINS).encode(), batch)
+    yield "document", _join(document("pass.example", "TEAM").encode(), line(1) + line(2, None))
 
 
 def _join(*parts: bytes) -> bytes:

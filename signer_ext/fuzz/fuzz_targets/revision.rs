@@ -4,6 +4,10 @@
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use pkpass::PreparedRevision;
 use pkpass::reader::read_archive;
+use pkpass::render::Document;
+
+const EMPTY: &[u8] =
+    br#"{"built_ins":[],"slots":[],"decimals":{},"document":{"object":[],"whole":[],"keep":true}}"#;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     signer_fuzz::mutate_parts(data, size, max_size, seed, signer_fuzz::mutate_png)
@@ -17,7 +21,8 @@ fuzz_target!(|data: &[u8]| {
         .iter()
         .filter_map(|[name, content]| Some((std::str::from_utf8(name).ok()?, *content)))
         .collect();
-    let Ok(revision) = PreparedRevision::new(files.iter().copied()) else { return };
+    let document = Document::from_json(EMPTY).expect("a document of nothing");
+    let Ok(revision) = PreparedRevision::new(files.iter().copied(), document) else { return };
     let bundle = revision.bundle(b"m", b"p", b"s").expect("the revision was accepted").to_vec();
     let read = read_archive(&bundle).expect("the signer's own form");
     assert_eq!(read.len(), files.len() + 3);
