@@ -305,9 +305,7 @@ def test_a_p256_recipe_assembles_to_the_same_bytes(
 def test_any_files_round_trip(
     files: dict[str, bytes], note: str | None, card: str, rsa: Signer
 ) -> None:
-    """Whatever the files and the content: unzipped, the bundle is the input plus manifest and
-    signature.
-    """
+    """Whatever the files and the note: the bundle unzips to them, a manifest and a signature."""
     files = {**files, "icon.png": png(1, 1)}
     revision = PreparedRevision(files, card)
     [content] = render(revision, line(1, note))
