@@ -19,12 +19,13 @@ WORKSPACE := --manifest-path signer_ext/Cargo.toml
 WORKERS ?= auto
 FUZZ := signer_ext/fuzz
 SECONDS ?= 60
+ARM := aarch64-unknown-linux-gnu
 MUTATED := manifest cms archive reader
 PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline faults lock bench fuzz mutants sanitize wheels clean distclean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline faults lock bench fuzz mutants sanitize portable wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -123,6 +124,16 @@ sanitize: nightly ## Run the signer's Rust tests under AddressSanitizer, and the
 	echo "== Miri (all but the choice from the table, which uses an instruction that it does not know)"
 	RUSTFLAGS='-Ctarget-feature=+avx512f,+avx512ifma' cargo +nightly miri test $(WORKSPACE) --locked --quiet \
 	    --target-dir build/miri -p rsa_mb --lib -- kernel:: natural:: --skip every_entry_can_be_chosen
+
+portable: tools ## Check that the signer's crates build for a processor without the kernel (64-bit ARM)
+	@missing=()
+	[[ -d "$$(rustc --print sysroot)/lib/rustlib/$(ARM)" ]] || missing+=("Rust's library for it (rustup target add $(ARM))")
+	command -v aarch64-linux-gnu-gcc >/dev/null || missing+=("a C compiler for it (Debian: apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross)")
+	if (( $${#missing[@]} )); then
+	    printf 'This machine lacks: %s\n' "$${missing[@]}" >&2
+	    exit 1
+	fi
+	RUSTFLAGS=-Dwarnings cargo check $(WORKSPACE) --locked --target $(ARM) --target-dir build/portable -p pkpass -p rsa_mb
 
 mutants: build/tools/bin/cargo-mutants ## Change pkpass in hundreds of ways; its tests must notice 85 % (ARGS="--file crates/…")
 	@mkdir -p build/mutants

@@ -192,6 +192,7 @@ fn inverse(number: u32, modulus: u32) -> Option<u32> {
 }
 
 /// `number * 2^bits mod modulus`, ready for the kernel.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the kernel's"))]
 pub(crate) fn montgomery_constant<const W: usize>(
     number: &[u64; W],
     bits: usize,

@@ -138,6 +138,7 @@ pub(crate) fn multiply_add_divide<const W: usize>(
 }
 
 /// Cuts the number into `L` limbs of `bits` bits each, the least significant first.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the kernel's"))]
 pub(crate) fn to_limbs<const L: usize>(number: &[u64], bits: u32) -> Zeroizing<[u64; L]> {
     let mut limbs = Zeroizing::new([0; L]);
     let mut words = number.iter();
