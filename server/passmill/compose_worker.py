@@ -85,8 +85,8 @@ def _services(frame: Frame) -> WorkerServices:
     async def choose(payload: JobPayload) -> None:
         await choose_segment(payload.tenant_id, payload.campaign_id)
 
-    async def give_up(payload: JobPayload) -> None:
-        await serve_shard.give_up(payload.tenant_id, payload.campaign_id)
+    async def give_up(payload: JobPayload) -> bool:
+        return await serve_shard.give_up(payload.tenant_id, payload.campaign_id)
 
     handlers: dict[JobKind, Handler] = {
         JobKind.SHARD: serve,

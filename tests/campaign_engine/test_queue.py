@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 import pytest_asyncio
+from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 
 from passmill.compose_worker import WorkerServices, open_worker
@@ -189,6 +191,68 @@ async def test_what_fails_again_and_again_pauses_the_campaign(
         await owner.close()
     assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, 5)
     assert before["content"]
+
+
+async def test_what_is_cancelled_is_tried_until_it_is_voided(
+    worker: CampaignWorker, database: Database
+) -> None:
+    """A fault while a cancelled campaign's passes are voided: it cannot be paused, so its jobs are
+    put back however often they fail, and once it is mended all is voided and the campaign ends."""
+    campaign = await worker.loaded(20, streams=2)
+    await worker.start(campaign)
+    await worker.serve_due(at_most=1)
+    await worker.cancel(campaign, void_issued=True)
+    owner = await asyncpg.connect(database.owner_url)
+    try:
+        await owner.execute("ALTER TABLE recipient_chunks RENAME TO lost")
+        async with running(worker.services):
+            while True:
+                if await hurry(worker) > 6:  # it was not given up then
+                    break
+                await asyncio.sleep(0.05)
+            assert (await worker.get(campaign)).state == Campaign.STATE_CANCELLING
+            await owner.execute("ALTER TABLE lost RENAME TO recipient_chunks")
+            await hurry(worker)
+            ended = await until_ended(worker, campaign)
+    finally:
+        await owner.close()
+    assert (ended.state, ended.progress.voided) == (Campaign.STATE_CANCELLED, 10)
+
+
+async def test_what_cannot_begin_is_paused(worker: CampaignWorker, database: Database) -> None:
+    """A fault when a scheduled campaign's time comes pauses it instead of leaving it scheduled for
+    ever; resumed after it was mended, it begins."""
+    campaign = await worker.loaded(5)
+    start_time = Timestamp()
+    start_time.FromDatetime(datetime.now(UTC) + timedelta(seconds=0.5))
+    await worker.start(campaign, start_time=start_time)
+    owner = await asyncpg.connect(database.owner_url)
+    try:
+        await owner.execute("ALTER TABLE recipient_streams RENAME TO lost")
+        async with running(worker.services):
+            while True:
+                await hurry(worker)
+                [held] = await worker.club.tenant.fetch("SELECT state, state_reason FROM campaigns")
+                if held["state"] != Campaign.STATE_SCHEDULED:
+                    break
+                await asyncio.sleep(0.05)
+            assert tuple(held) == (Campaign.STATE_PAUSED, "internal_error")
+            await owner.execute("ALTER TABLE lost RENAME TO recipient_streams")
+            await worker.resume(campaign)
+            ended = await until_ended(worker, campaign)
+    finally:
+        await owner.close()
+    assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, 5)
+
+
+async def hurry(worker: CampaignWorker) -> int:
+    """Lets jobs that were put back begin at once, as if they had failed six times; gives how often
+    one of them did."""
+    rows = await worker.club.tenant.fetch(
+        "UPDATE pgqueuer.pgqueuer SET execute_after = now(), attempts = greatest(attempts, 6)"
+        " WHERE status = 'queued' AND attempts > 0 RETURNING attempts"
+    )
+    return max((row["attempts"] for row in rows), default=0)
 
 
 async def test_upkeep_of_the_queue(worker: CampaignWorker) -> None:

@@ -40,8 +40,9 @@ class Worker:
     """Serves jobs until told to stop.
 
     `open_queue`: connects to the queue. `handlers`: what each kind of job does. `give_up`: called
-    instead when a job has failed too often for no known reason. `concurrent_jobs`: at least 2, so
-    that one job's writing goes along with another's signing.
+    when a job has failed too often for no known reason; gives whether that did, else the job is put
+    back. `concurrent_jobs`: at least 2, so that one job's writing goes along with another's
+    signing.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Worker:
         *,
         open_queue: Callable[[], AbstractAsyncContextManager[Queries]],
         handlers: Mapping[JobKind, Handler],
-        give_up: Handler,
+        give_up: Callable[[JobPayload], Awaitable[bool]],
         metrics: CampaignMetrics,
         concurrent_jobs: int,
         heartbeat_seconds: float,
@@ -101,17 +102,22 @@ class Worker:
             await self._handlers[kind](payload)
         except AppError as error:
             self._note(kind, payload, job, error)
-            if error.kind not in _PASSING and job.attempts >= _TRIES:
-                await self._give_up(payload)
-                return
-            raise RetryRequested(delay=_delay(job.attempts)) from None
+            may_pass = error.kind in _PASSING
         except Exception:  # noqa: BLE001 - whatever it is, the job is put back
             self._log.exception("job.failed", kind=kind.value, campaign_id=str(payload.campaign_id))
             self._metrics.job_retried(kind.value)
-            if job.attempts >= _TRIES:
-                await self._give_up(payload)
-                return
-            raise RetryRequested(delay=_delay(job.attempts)) from None
+            may_pass = False
+        else:
+            return
+        if may_pass or job.attempts < _TRIES or not await self._is_given_up(payload):
+            raise RetryRequested(delay=_delay(job.attempts))
+
+    async def _is_given_up(self, payload: JobPayload) -> bool:
+        try:
+            return await self._give_up(payload)
+        except Exception:  # noqa: BLE001 - put back, it is given up the next time
+            self._log.exception("job.not_given_up", campaign_id=str(payload.campaign_id))
+            return False
 
     def _note(self, kind: JobKind, payload: JobPayload, job: Job, error: AppError) -> None:
         self._metrics.job_retried(kind.value)

@@ -23,18 +23,8 @@ class ShardTimes:
 
 
 async def campaign_progress(tx: Transaction, campaign: Campaign, *, now: datetime) -> Progress:
-    """How far a campaign is. In a draft: what its streams hold by now."""
+    """How far a campaign is. Of one that was never planned: what its streams hold by now."""
     total, invalid = campaign.total, campaign.invalid
-    if campaign.state in {CampaignState.DRAFT, CampaignState.SCHEDULED}:
-        streams = await tx.fetch_one(
-            "SELECT coalesce(sum(next_offset), 0)::bigint AS total,"
-            " coalesce(sum(invalid_count), 0)::bigint AS invalid"
-            " FROM recipient_streams WHERE tenant_id = $1 AND campaign_id = $2",
-            tx.tenant_id,
-            campaign.campaign_id,
-        )
-        if streams is not None:
-            total, invalid = streams["total"], streams["invalid"]
     sums = await tx.fetch_one(
         """
         SELECT count(*) AS shards,
@@ -50,6 +40,16 @@ async def campaign_progress(tx: Transaction, campaign: Campaign, *, now: datetim
         now - timedelta(seconds=_RATE_SECONDS),
     )
     assert sums is not None  # noqa: S101 - an aggregate has one row
+    if not sums["shards"]:
+        streams = await tx.fetch_one(
+            "SELECT coalesce(sum(next_offset), 0)::bigint AS total,"
+            " coalesce(sum(invalid_count), 0)::bigint AS invalid"
+            " FROM recipient_streams WHERE tenant_id = $1 AND campaign_id = $2",
+            tx.tenant_id,
+            campaign.campaign_id,
+        )
+        assert streams is not None  # noqa: S101 - an aggregate has one row
+        total, invalid = streams["total"], streams["invalid"]
     failures = await tx.fetch(
         "SELECT kind, reason, count(*) AS count FROM recipient_failures"
         " WHERE tenant_id = $1 AND campaign_id = $2 GROUP BY kind, reason ORDER BY count(*) DESC",

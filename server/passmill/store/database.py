@@ -30,6 +30,9 @@ _SESSION_SETTINGS = {
     "jit": "off",
     # For single statements; transactions set what their caller's deadline leaves.
     "statement_timeout": "30000",
+    # Whoever hangs inside a transaction, frozen or cut off from the network, must not keep others
+    # from the rows it has locked: nothing slow is done in one.
+    "idle_in_transaction_session_timeout": "20000",
 }
 # Errors after which the same request may well succeed.
 _CONNECTION_ERRORS = (

@@ -166,7 +166,11 @@ async def open_job_queue(url: str) -> AsyncIterator[Queries]:
         min_size=2,
         max_size=_CONNECTIONS,
         command_timeout=_STATEMENT_SECONDS,
-        server_settings={"application_name": "passmill queue", "jit": "off"},
+        server_settings={
+            "application_name": "passmill queue",
+            "jit": "off",
+            "enable_seqscan": "off",  # as in `store.database`: a plan made when the queue was empty
+        },
     )
     try:
         yield _queries(AsyncpgPoolDriver(pool))

@@ -64,6 +64,7 @@ async def insert_shard_passes(
     """Writes the passes that are not there yet, their external ids, and one event that names them.
 
     Gives the ids of those that were there: their recipients came before, in another shard.
+    RuntimeError when another pass has one of their reference numbers.
     """
     hex_ids = [pass_id.hex() for pass_id in passes.pass_ids]
     written = await tx.execute(
@@ -85,6 +86,8 @@ async def insert_shard_passes(
     there: set[bytes] = set()
     if written < len(hex_ids):
         there = await _written_before(tx, passes.pass_ids, hex_ids)
+        if written + len(there) != len(hex_ids):
+            raise RuntimeError("A reference number is taken.")  # passes would be lost in silence
         hex_ids = [each.hex() for each in passes.pass_ids if each not in there]
     if any(each is not None for each in passes.holder_ids):
         await _insert_external_ids(tx, passes, there)

@@ -73,6 +73,8 @@ class ChooseSegment:
             now = self._clock.now()
             stream = await chosen_streams.take_chosen_stream(tx, campaign_id, now=now)
             if stream.is_complete:
+                # Paused and resumed with nobody chosen: no shard is there to end the campaign.
+                await plan_and_enqueue(tx, campaign, now=now)
                 return True
             if pages is None:
                 is_last = await _add_undo(tx, campaign, stream)

@@ -79,22 +79,26 @@ class ServeShard:
         if _may_begin(campaign, shard):
             work = ShardWork(caller=caller, campaign=campaign, shard=shard)
             try:
-                _require_active(tenant.state)
+                # What a campaign issued is voided for whoever asked for it, suspended since or not.
+                if shard.kind is not ShardKind.VOID_ISSUED:
+                    _require_active(tenant.state)
                 await self._act(work)
             except ShardDone:
                 pass
             except AppError as error:
-                if error.reason not in _STOPPING:
+                # A campaign that is being cancelled cannot be paused, so its job must not vanish.
+                if error.reason not in _STOPPING or shard.kind is ShardKind.VOID_ISSUED:
                     raise
                 await self._stop(work, error.reason.value.lower())
                 return
         self._failpoints.reach("shard.committed")
         await self._settle(tenant_id, campaign_id)
 
-    async def give_up(self, tenant_id: TenantId, campaign_id: CampaignId) -> None:
-        """Pauses the campaign of a shard that failed too often for a reason nobody foresaw: the
-        log says which, and ResumeCampaign tries again."""
-        await self._settle.pause(tenant_id, campaign_id, reason=REASON_FAULT)
+    async def give_up(self, tenant_id: TenantId, campaign_id: CampaignId) -> bool:
+        """Pauses the campaign of a job that failed too often for a reason nobody foresaw: the log
+        says which, and ResumeCampaign tries again. False for one that cannot be paused, as it is
+        being cancelled: its job is to be tried on."""
+        return await self._settle.pause(tenant_id, campaign_id, reason=REASON_FAULT)
 
     async def _act(self, work: ShardWork) -> None:
         act = (

@@ -36,12 +36,14 @@ class SettleCampaign:
         if report is not None:
             report.log()
 
-    async def pause(self, tenant_id: TenantId, campaign_id: CampaignId, *, reason: str) -> None:
-        """Stops a campaign that cannot go on, and says why; no matter if it has stopped already."""
+    async def pause(self, tenant_id: TenantId, campaign_id: CampaignId, *, reason: str) -> bool:
+        """Stops a campaign that cannot go on, or cannot begin, and says why; no matter if it has
+        stopped already. False for one that goes on all the same, as it is being cancelled."""
         async with self._database.transaction(_inside(tenant_id)) as tx:
             campaign = await campaigns.lock_campaign(tx, campaign_id)
-            if campaign.state is CampaignState.RUNNING:
+            if campaign.state in {CampaignState.RUNNING, CampaignState.SCHEDULED}:
                 await pause(tx, campaign, reason=reason)
+        return campaign.state is not CampaignState.CANCELLING
 
 
 def _inside(tenant_id: TenantId) -> Caller:
