@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from passmill.errors import Reason
+from passmill.telemetry.campaign_metrics import CampaignMetrics
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.watch_identities import EXPIRY_DAYS
 
@@ -21,8 +22,9 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 def series() -> dict[str, tuple[str, ...]]:
     """Every series of the service by name, with its labels."""
-    metrics = Metrics(CollectorRegistry())
-    found = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    registry = CollectorRegistry()
+    counted = [*vars(Metrics(registry)).values(), *vars(CampaignMetrics(registry)).values()]
+    found = [value for value in counted if isinstance(value, MetricWrapperBase)]
     return {
         family.name + suffix: each._labelnames
         for each in found

@@ -42,6 +42,8 @@ async def start_postgres(
         "port": "5432",
         "max_connections": "200",
         "shared_buffers": "128MB",
+        # A campaign writes gigabytes: checkpoints by time, not by the volume of the log.
+        "max_wal_size": "4GB",
         "jit": "off",
         "timezone": "UTC",
         "log_timezone": "UTC",
