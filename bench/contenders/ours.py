@@ -46,14 +46,15 @@ class Signer:
         self._lines = (card / "values.jsonl").read_bytes().splitlines(keepends=True)
 
     def assemble_first(self, *, portable: bool) -> bytes:
-        """The first member's bundle, signed, then assembled."""
-        [digest], [signature] = self._sign(self._lines[:1], portable=portable)
-        return self._assemble(self._lines[0], digest, signature)
+        """The first member's bundle, signed among others as it will be timed, then assembled."""
+        digests, signatures = self._sign(self._lines[:_SEALED_AT_ONCE], portable=portable)
+        return self._assemble(self._lines[0], digests[0], signatures[0])
 
     def seal_first(self) -> bytes:
-        """The first member's bundle, sealed."""
-        [bundle] = seal(self._revision, self._lines[0], self._identity, [self._time])
-        return bundle
+        """The first member's bundle, sealed among others as it will be timed."""
+        lines = self._lines[:_SEALED_AT_ONCE]
+        times = [self._time] * len(lines)
+        return seal(self._revision, b"".join(lines), self._identity, times)[0]
 
     def signing(self, *, portable: bool) -> Callable[[], int]:
         """All members' signatures; `portable`: as a CPU without IFMA makes them."""

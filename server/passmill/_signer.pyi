@@ -1,9 +1,9 @@
 """The native signer's face (Rust: `signer_ext/`). Checked against the extension by stubtest.
 
-Every call does its work without the GIL and may be made from any thread. Inputs are copied or held,
-never changed; private keys do not become Python objects. Times are Unix seconds (UTC), given by the
-caller: the signer reads no clock. A defect inside raises `SigningFailed`; it cannot take the
-process down.
+Every call does its work without the GIL, which it takes to copy results out, and may be made from
+any thread. Inputs are copied or held, never changed; private keys do not become Python objects.
+Times are Unix seconds (UTC), given by the caller: the signer reads no clock. A defect inside raises
+`SigningFailed`; it cannot take the process down.
 """
 
 from collections.abc import Mapping, Sequence

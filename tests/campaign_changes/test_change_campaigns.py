@@ -127,6 +127,29 @@ async def test_loaded_recipients_are_told_each(worker: CampaignWorker) -> None:
     assert (await club.get(third)).values["note"] == value("Hi")
 
 
+async def test_what_was_rolled_back_is_not_retried(worker: CampaignWorker) -> None:
+    """The failed recipients of a campaign that was rolled back are not tried again, as no roll-back
+    would know of them; their passes stay as they are."""
+    club = worker.club
+    first, second = await issue_many(club, 2)
+    await void(club, second)
+    update = UpdateAction(template_id=club.template_id, values={"note": value("Hi")})
+    campaign = await worker.campaigns.create(CampaignAction(update=update))
+    rows = [named_recipient("a", first.pass_id), named_recipient("b", second.pass_id)]
+    await worker.campaigns.load(campaign, rows)
+    assert (await run(worker, campaign)).progress.failed == 1
+    request = pb.RollBackCampaignRequest(campaign_id=campaign.campaign_id, meta=meta())
+    back = (await worker.stub.RollBackCampaign(request)).campaign
+    await worker.serve_due()
+    assert (await worker.get(back)).state == Campaign.STATE_SUCCEEDED
+    again = pb.RetryRecipientsRequest(campaign_id=campaign.campaign_id, meta=meta())
+    refusal = await refused(worker.stub.RetryRecipients(again))
+    assert refusal.reason == "CAMPAIGN_STATE"
+    assert "rolled back" in refusal.message
+    assert (await worker.get(campaign)).state == Campaign.STATE_PARTIALLY_FAILED
+    assert "note" not in (await club.get(first)).values
+
+
 async def test_a_notice_and_a_void(worker: CampaignWorker) -> None:
     """A notice puts its message on each pass, a void campaign takes the passes of its segment out
     of use with its reason."""

@@ -18,6 +18,7 @@ from passmill.domain.campaigns import (
     CampaignAction,
     CampaignState,
     IssueAction,
+    RolloutPlan,
     Segment,
     ValueCondition,
     VoidAction,
@@ -27,8 +28,9 @@ from passmill.domain.money import Money
 from passmill.domain.templates import Slot, SlotType, TemplateContent
 from passmill.domain.values import Value, value_to_json
 from passmill.rpc.convert_template import ProtoTemplateCodec
-from passmill.store import campaigns
+from passmill.store import campaigns, chosen_streams
 from passmill.store.database import Transaction
+from passmill.usecases.campaign_steps import MAX_SHARDS
 from passmill.usecases.segment_pages import open_segment
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.service import Club, Service
@@ -106,6 +108,25 @@ async def choose(runner: ShardRunner, segment: Segment, action: CampaignAction =
     campaign = await runner.begin(await runner.draft(action, segment=segment))
     await runner.choose_all(campaign)
     return set(await chosen(runner, campaign))
+
+
+async def test_too_many_steps_pause_with_that_reason(runner: ShardRunner) -> None:
+    """A campaign whose chosen passes are more steps than anybody would wait for is paused, which
+    names the cause, as often as it is tried; no shard is made."""
+    slowly = RolloutPlan(recipients_per_minute=1)
+    campaign = await runner.begin(await runner.draft(ALL, segment=Segment(), rollout=slowly))
+    async with runner.database.transaction(runner.club.tenant.caller) as tx:
+        await chosen_streams.take_chosen_stream(tx, campaign.campaign_id, now=NOON)
+    await runner.club.tenant.fetch(
+        "UPDATE recipient_streams SET state = 2, next_offset = $2 WHERE campaign_id = $1",
+        campaign.campaign_id,
+        MAX_SHARDS + 1,
+    )
+    for _ in range(2):
+        paused = await runner.choose_all(campaign)
+        assert (paused.state, paused.state_reason) == (CampaignState.PAUSED, "too_many_steps")
+        assert (paused.total, await runner.shards(campaign)) == (0, [])
+        await runner.begin(paused)
 
 
 async def chosen(runner: ShardRunner, campaign: Campaign) -> list[str]:

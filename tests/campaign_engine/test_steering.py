@@ -15,12 +15,13 @@ from passmill.domain import campaigns as domain
 from passmill.domain.ids import StreamId, new_uuid
 from passmill.errors import AppError
 from passmill.store.jobs import JobKind
+from passmill.usecases import campaign_steps
 from passmill.usecases.campaign_steps import MAX_SHARDS, require_plan
 from passmill.v1.admin_service_pb2 import SetTenantStateRequest, Tenant
 from passmill.v1.campaign_pb2 import Campaign, RecipientResult, RolloutPlan
 from tests.campaign_engine.test_issue_shard import replace_values
 from tests.support.campaign_worker import CampaignWorker, open_campaign_worker
-from tests.support.campaigns import recipient
+from tests.support.campaigns import chunk, recipient
 from tests.support.refusals import refusal_of
 from tests.support.service import Club, Service, SetClock, meta
 
@@ -129,6 +130,33 @@ async def test_cancelling_may_void_what_was_issued(worker: CampaignWorker) -> No
     assert (ended.progress.succeeded, ended.progress.voided, ended.progress.skipped) == (20, 20, 10)
     rows = await worker.club.tenant.fetch("SELECT state FROM passes")
     assert [row["state"] for row in rows] == [2] * 20
+
+
+async def test_what_could_not_be_voided_counts_as_failed(worker: CampaignWorker) -> None:
+    """A pass that cannot be voided counts as failed, once, and no longer as succeeded, also when a
+    duplicate of its recipient was loaded: the sums are those of the recipients' states."""
+    names = [f"m{at}" for at in range(30)]
+    names[15] = "m0"
+    campaign = await worker.loaded([recipient(name) for name in names], streams=3)
+    await worker.start(campaign)
+    await worker.serve_due(at_most=2)
+    broken = (await worker.campaigns.results(campaign))[0].pass_id
+    await worker.club.tenant.fetch(
+        "UPDATE passes SET slot_values = '{' WHERE pass_id = $1::uuid", broken
+    )
+    await worker.cancel(campaign, void_issued=True)
+    await worker.serve_due()
+    ended = await worker.get(campaign)
+    progress = ended.progress
+    assert (ended.state, progress.total) == (Campaign.STATE_CANCELLED, 30)
+    assert (progress.succeeded, progress.failed, progress.duplicate) == (18, 1, 1)
+    assert (progress.voided, progress.skipped) == (18, 10)
+    states = [each.state for each in await worker.campaigns.results(campaign)]
+    assert (states[0], states[15]) == (
+        RecipientResult.STATE_FAILED,
+        RecipientResult.STATE_DUPLICATE,
+    )
+    assert states.count(RecipientResult.STATE_SUCCEEDED) == 18
 
 
 async def test_a_draft_can_be_cancelled(worker: CampaignWorker) -> None:
@@ -283,6 +311,43 @@ async def test_too_many_steps_are_refused(worker: CampaignWorker) -> None:
         require_plan([stream], domain.RolloutPlan(recipients_per_minute=1))
     require_plan([stream], domain.RolloutPlan(recipients_per_minute=2))
     require_plan([stream], domain.RolloutPlan())
+
+
+async def test_shards_are_cut_by_what_recipients_carry(
+    worker: CampaignWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few they are, recipients whose data is more than a worker may hold at once are served
+    in several shards, cut between chunks; when these are more than a campaign may have it is
+    refused, now and for later."""
+    campaign = await worker.campaigns.create()
+    stream = await worker.campaigns.open_stream(campaign)
+    for start in range(0, 50, 10):
+        rows = [recipient(f"m{at}") for at in range(start, start + 10)]
+        await worker.campaigns.append(chunk(stream, rows, offset=start))
+    await worker.campaigns.finalize(stream)
+    await worker.club.tenant.fetch(
+        "WITH taken AS (DELETE FROM recipient_chunks WHERE stream_id = $1::uuid RETURNING *)"
+        " INSERT INTO recipient_chunks SELECT tenant_id, stream_id, first_offset, row_count,"
+        " content || repeat(' ', $2) FROM taken",
+        stream.stream_id,
+        domain.SHARD_BYTES * 3 // 8,
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(campaign_steps, "MAX_SHARDS", 2)
+        for start_time in (None, timestamp(datetime.now(UTC) + timedelta(hours=1))):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await worker.start(campaign, start_time=start_time)
+            refusal = refusal_of(caught.value)
+            assert refusal.reason == "INVALID_CAMPAIGN"
+            assert "The data that the recipients carry" in refusal.message
+    await worker.start(campaign)
+    cut = await worker.club.tenant.fetch(
+        "SELECT first_offset, end_offset FROM campaign_shards ORDER BY shard_number"
+    )
+    assert [tuple(row) for row in cut] == [(0, 20), (20, 40), (40, 50)]
+    await worker.serve_due()
+    assert (await worker.get(campaign)).progress.succeeded == 50
+    assert await worker.count_passes() == 50
 
 
 async def test_a_campaign_of_nobody_ends(worker: CampaignWorker) -> None:

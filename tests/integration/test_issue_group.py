@@ -192,7 +192,7 @@ async def test_one_bad_request_does_not_hurt_its_neighbours(rowing_club: Club) -
     async with open_lane(rowing_club) as lane:
         good = [await lane.prepare([f"good {at}"]) for at in range(20)]
         bad = [
-            await lane.prepare(["bad"], slot_values="{"),
+            await lane.prepare(["bad"], slot_values=None),
             await lane.prepare(["bad"], holder=Holder(name="a\x00b")),
         ]
         mixed = [*good[:10], *bad, *good[10:]]

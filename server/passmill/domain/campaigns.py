@@ -12,6 +12,8 @@ from passmill.domain.ids import CampaignId, ProgramId, RevisionId, StreamId, Tem
 from passmill.errors import AppError, Reason
 
 SHARD_RECIPIENTS: Final = 5_000
+# Of stored recipients: what a worker holds of a shard, however much each of them carries.
+SHARD_BYTES: Final = 16 << 20
 # From so many tried recipients on, a share of failures says something.
 HALT_AFTER_TRIED: Final = 100
 

@@ -81,14 +81,15 @@ class Sealer:
         """As `sign`, from one buffer of lines and a Unix second each: a column of digests and one
         of signatures."""
         count = len(signing_times)
-        with self._metrics.signing(count):
-            signed = await self._run(
-                lambda: _signer.sign_batch(
-                    prepared, lines, identity, signing_times, threads=_threads(count)
+        try:
+            with self._metrics.signing(count):
+                return await self._run(
+                    lambda: _signer.sign_batch(
+                        prepared, lines, identity, signing_times, threads=_threads(count)
+                    )
                 )
-            )
-        self._count_repaired()
-        return signed
+        finally:
+            self._count_repaired()
 
     async def assemble(
         self,
@@ -141,5 +142,6 @@ async def open_sealer(*, threads: int, metrics: Metrics) -> AsyncIterator[Sealer
 
 
 def _threads(passes: int) -> int:
-    # A thread more pays from some milliseconds of work on, and a signature takes a quarter of one.
+    # A thread more pays from some milliseconds of work on. Two at most: there is a process a core,
+    # so more would only wait for each other.
     return 1 if passes < 32 else 2

@@ -23,13 +23,15 @@ class ShardTimes:
 
 
 async def campaign_progress(tx: Transaction, campaign: Campaign, *, now: datetime) -> Progress:
-    """How far a campaign is. Of one that was never planned: what its streams hold by now."""
+    """How far a campaign is. Of one that was never planned: what its streams hold by now. A pass
+    that was issued and then could not be voided counts as failed only."""
     total, invalid = campaign.total, campaign.invalid
     sums = await tx.fetch_one(
         """
         SELECT count(*) AS shards,
             count(*) FILTER (WHERE state IN (3, 4)) AS shards_done,
-            coalesce(sum(succeeded) FILTER (WHERE kind <> 3), 0)::bigint AS succeeded,
+            coalesce(sum(CASE kind WHEN 3 THEN -failed ELSE succeeded END), 0)::bigint
+                AS succeeded,
             coalesce(sum(succeeded) FILTER (WHERE kind = 3), 0)::bigint AS voided,
             coalesce(sum(succeeded + failed + duplicate) FILTER (WHERE end_time > $3), 0)::bigint
                 AS recent

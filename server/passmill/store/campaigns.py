@@ -67,6 +67,16 @@ async def lock_campaign(tx: Transaction, campaign_id: CampaignId) -> Campaign:
     return _existing(row)
 
 
+async def is_rolled_back(tx: Transaction, campaign_id: CampaignId) -> bool:
+    """Whether another campaign takes it back, or has."""
+    found: bool = await tx.fetch_value(
+        "SELECT EXISTS (SELECT FROM campaigns WHERE tenant_id = $1 AND rolls_back = $2)",
+        tx.tenant_id,
+        campaign_id,
+    )
+    return found
+
+
 async def list_campaigns(
     tx: Transaction, *, state: CampaignState | None, before: CampaignId | None, at_most: int
 ) -> list[Campaign]:

@@ -23,6 +23,8 @@ from passmill.domain.reference_ids import ReferenceNumber
 from passmill.errors import Reason
 from passmill.store.database import Transaction, columns
 
+_RUN_BYTES: Final = 1 << 20
+
 _SELECT: Final = (
     "SELECT stream_id, campaign_id, next_offset, writer_epoch, state, invalid_count"
     " FROM recipient_streams"
@@ -59,6 +61,15 @@ class StoredChunk:
 
     first_offset: int
     recipients: RecipientColumns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRun:
+    """Chunks of a stream that follow each other: the offset of their first recipient, and the bytes
+    of all of them."""
+
+    first_offset: int
+    content_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +120,38 @@ async def list_streams(tx: Transaction, campaign_id: CampaignId) -> list[Recipie
         campaign_id,
     )
     return [_stream(row) for row in rows]
+
+
+async def list_chunk_runs(
+    tx: Transaction, campaign_id: CampaignId
+) -> dict[StreamId, list[ChunkRun]]:
+    """How much the campaign's chunks hold, in runs of at most a thousand recipients that are cut
+    after each MiB, by stream and in order."""
+    # octet_length() of a text reads its length alone, not the text.
+    rows = await tx.fetch(
+        """
+        SELECT stream_id, min(first_offset) AS first_offset, sum(size)::bigint AS content_bytes
+        FROM (
+            SELECT stream_id, first_offset, octet_length(content) AS size,
+                sum(octet_length(content)) OVER (PARTITION BY stream_id ORDER BY first_offset)
+                    AS size_so_far
+            FROM recipient_chunks WHERE tenant_id = $1 AND stream_id IN (
+                SELECT stream_id FROM recipient_streams
+                WHERE tenant_id = $1 AND campaign_id = $2)
+        ) AS chunks
+        GROUP BY stream_id, first_offset / $3, size_so_far / $4
+        ORDER BY stream_id, first_offset
+        """,
+        tx.tenant_id,
+        campaign_id,
+        MAX_CHUNK_RECIPIENTS,
+        _RUN_BYTES,
+    )
+    runs: dict[StreamId, list[ChunkRun]] = {}
+    for row in rows:
+        run = ChunkRun(first_offset=row["first_offset"], content_bytes=row["content_bytes"])
+        runs.setdefault(StreamId(_uuid(row["stream_id"])), []).append(run)
+    return runs
 
 
 async def write_stream(tx: Transaction, stream: RecipientStream) -> None:

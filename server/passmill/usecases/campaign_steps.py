@@ -7,11 +7,14 @@ the campaign locked: after a shard, by a timer, when somebody resumes.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from passmill.domain.campaigns import (
+    SHARD_BYTES,
     SHARD_RECIPIENTS,
     Campaign,
     CampaignState,
@@ -22,14 +25,17 @@ from passmill.domain.campaigns import (
     ShardState,
     plan_waves,
 )
+from passmill.domain.ids import StreamId
 from passmill.errors import AppError, Reason
 from passmill.store import campaigns, jobs, recipient_streams, shards, tenants
 from passmill.store.database import Transaction
 from passmill.store.jobs import JobKind
+from passmill.store.recipient_streams import ChunkRun
 from passmill.store.shards import ShardGroup
 
 REASON_CANARY = "canary"
 REASON_THRESHOLD = "error_threshold"
+REASON_STEPS = "too_many_steps"
 # Of one campaign: half a billion recipients in full shards, or two months of a wave a minute.
 MAX_SHARDS = 100_000
 
@@ -55,12 +61,12 @@ async def plan_and_enqueue(tx: Transaction, campaign: Campaign, *, now: datetime
     queues the first wave. The campaign is locked, and stored as running or paused.
 
     Gives the campaign as it is then. Planned before: only goes on. AppError INVALID_CAMPAIGN as
-    `require_plan`.
+    `plan_shards`, before anything is written.
     """
     if await shards.last_shard_number(tx, campaign.campaign_id) >= 0:
         return await advance_or_settle(tx, campaign, now=now)
     streams = await recipient_streams.list_streams(tx, campaign.campaign_id)
-    require_plan(streams, campaign.definition.rollout)
+    cut = await plan_shards(tx, campaign, streams)
     total = sum(stream.next_offset for stream in streams)
     end_reference = await tenants.take_reference_block(tx, total)
     planned = replace(
@@ -71,13 +77,42 @@ async def plan_and_enqueue(tx: Transaction, campaign: Campaign, *, now: datetime
         version=campaign.version + 1,
     )
     await campaigns.write_campaign(tx, planned)
-    cut = list(cut_shards(streams, campaign.definition.rollout))
     await shards.insert_shards(tx, campaign.campaign_id, cut)
     return await advance_or_settle(tx, planned, now=now)
 
 
-def cut_shards(streams: Sequence[RecipientStream], plan: RolloutPlan) -> Iterator[Shard]:
-    """The shards of a campaign: at most `SHARD_RECIPIENTS` each, of one stream and one wave."""
+async def plan_or_pause(tx: Transaction, campaign: Campaign, *, now: datetime) -> Campaign:
+    """As `plan_and_enqueue`, for when no caller is there to be refused: a campaign of too many
+    steps is paused, with that reason."""
+    try:
+        return await plan_and_enqueue(tx, campaign, now=now)
+    except AppError as error:
+        if error.reason is not Reason.INVALID_CAMPAIGN:
+            raise
+        return await pause(tx, campaign, reason=REASON_STEPS)
+
+
+async def plan_shards(
+    tx: Transaction, campaign: Campaign, streams: Sequence[RecipientStream]
+) -> list[Shard]:
+    """The shards of a campaign with these streams, which are complete. AppError INVALID_CAMPAIGN
+    when they would be too many."""
+    plan = campaign.definition.rollout
+    require_plan(streams, plan)
+    runs = await recipient_streams.list_chunk_runs(tx, campaign.campaign_id)
+    cut = list(islice(cut_shards(streams, plan, runs), MAX_SHARDS + 1))
+    if len(cut) > MAX_SHARDS:
+        raise _too_many("The data that the recipients carry makes", "Make several campaigns.")
+    return cut
+
+
+def cut_shards(
+    streams: Sequence[RecipientStream],
+    plan: RolloutPlan,
+    runs: Mapping[StreamId, Sequence[ChunkRun]],
+) -> Iterator[Shard]:
+    """The shards of a campaign, each of one stream and one wave: at most `SHARD_RECIPIENTS`, in
+    chunks of at most `SHARD_BYTES` together, or in one run."""
     total = sum(stream.next_offset for stream in streams)
     sizes = iter([size for size, _ in plan_waves(plan, total)])
     wave, left = -1, 0
@@ -87,7 +122,8 @@ def cut_shards(streams: Sequence[RecipientStream], plan: RolloutPlan) -> Iterato
         while offset < stream.next_offset:
             if not left:
                 wave, left = wave + 1, next(sizes)
-            count = min(SHARD_RECIPIENTS, left, stream.next_offset - offset)
+            end = offset + min(SHARD_RECIPIENTS, left, stream.next_offset - offset)
+            count = _end_by_content(runs[stream.stream_id], offset, end) - offset
             yield Shard(
                 shard_number=number,
                 kind=ShardKind.ACT,
@@ -104,16 +140,39 @@ def cut_shards(streams: Sequence[RecipientStream], plan: RolloutPlan) -> Iterato
             left -= count
 
 
+def _end_by_content(runs: Sequence[ChunkRun], offset: int, end: int) -> int:
+    """Where a shard that begins at `offset` must end, at `end` at the latest. Chunks are read
+    whole, so one that a shard has a part of counts whole."""
+    at = bisect_right(runs, offset, key=lambda run: run.first_offset) - 1
+    size = runs[at].content_bytes
+    for number in range(at + 1, len(runs)):
+        run = runs[number]
+        size += run.content_bytes
+        if run.first_offset >= end:
+            break
+        if size > SHARD_BYTES:
+            return run.first_offset
+    return end
+
+
 def require_plan(streams: Sequence[RecipientStream], plan: RolloutPlan) -> None:
-    """AppError INVALID_CAMPAIGN when the campaign would fall into too many pieces."""
+    """AppError INVALID_CAMPAIGN when the campaign would fall into too many pieces, whatever its
+    recipients carry."""
     total = sum(stream.next_offset for stream in streams)
     waves = total // plan.recipients_per_minute if plan.recipients_per_minute else 1
     if waves + total // SHARD_RECIPIENTS + len(streams) > MAX_SHARDS:
-        raise AppError(
-            reason=Reason.INVALID_CAMPAIGN,
-            message=f"{total} recipients at {plan.recipients_per_minute} a minute are more than"
-            f" {MAX_SHARDS} steps. Let more go in a minute, or make several campaigns.",
-        )
+        if plan.recipients_per_minute:
+            cause = f"at {plan.recipients_per_minute} a minute"
+            cure = "Let more go in a minute, or make several campaigns."
+        else:
+            cause, cure = f"in {len(streams)} streams", "Make several campaigns."
+        raise _too_many(f"{total} recipients {cause} are", cure)
+
+
+def _too_many(cause: str, cure: str) -> AppError:
+    return AppError(
+        reason=Reason.INVALID_CAMPAIGN, message=f"{cause} more than {MAX_SHARDS} steps. {cure}"
+    )
 
 
 async def begin(tx: Transaction, campaign: Campaign, *, now: datetime) -> Campaign:

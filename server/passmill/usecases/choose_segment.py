@@ -15,7 +15,7 @@ from passmill.store import campaigns, changed_passes, chosen_streams
 from passmill.store.chosen_streams import ChosenStream
 from passmill.store.database import Database, Transaction
 from passmill.store.segments import WINDOW_PASSES
-from passmill.usecases.campaign_steps import plan_and_enqueue
+from passmill.usecases.campaign_steps import plan_or_pause
 from passmill.usecases.segment_pages import SegmentPages, open_segment
 
 _PAGE_SECONDS: Final = 30.0
@@ -41,8 +41,8 @@ class ChooseSegment:
         self._clock = clock
 
     async def __call__(self, tenant_id: TenantId, campaign_id: CampaignId) -> None:
-        """Chooses until all is chosen, or the campaign no longer runs. AppError NOT_FOUND,
-        UNAVAILABLE, DEADLINE_EXCEEDED."""
+        """Chooses until all is chosen, or the campaign no longer runs; one of too many steps is
+        paused. AppError NOT_FOUND, UNAVAILABLE, DEADLINE_EXCEEDED."""
         caller = _inside(tenant_id)
         async with self._database.transaction(caller, read_only=True) as tx:
             campaign = await campaigns.get_campaign(tx, campaign_id)
@@ -74,7 +74,7 @@ class ChooseSegment:
             stream = await chosen_streams.take_chosen_stream(tx, campaign_id, now=now)
             if stream.is_complete:
                 # Paused and resumed with nobody chosen: no shard is there to end the campaign.
-                await plan_and_enqueue(tx, campaign, now=now)
+                await plan_or_pause(tx, campaign, now=now)
                 return True
             if pages is None:
                 is_last = await _add_undo(tx, campaign, stream)
@@ -85,7 +85,7 @@ class ChooseSegment:
                 )
                 is_last = page.resume_after is None
             if is_last:
-                await plan_and_enqueue(tx, campaign, now=now)
+                await plan_or_pause(tx, campaign, now=now)
         return is_last
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from passmill.domain.campaigns import Campaign, CampaignState, ShardKind, ShardState
 from passmill.domain.clock import Clock
+from passmill.errors import AppError, Reason
 from passmill.store import campaigns, shards
 from passmill.store.database import Transaction
 from passmill.usecases.campaign_steps import enqueue_wave
@@ -35,7 +36,8 @@ class RetryRecipients:
     ) -> Answer:
         """The answer. `reasons`: only those that failed for one of these; empty means all.
 
-        AppError NOT_FOUND, CAMPAIGN_STATE, REQUEST_ID_REUSED.
+        AppError NOT_FOUND, CAMPAIGN_STATE for one that has not ended, was cancelled or was rolled
+        back, REQUEST_ID_REUSED.
         """
 
         async def work(tx: Transaction) -> RetriedRecipients:
@@ -43,6 +45,14 @@ class RetryRecipients:
             campaign.require_state(
                 CampaignState.SUCCEEDED, CampaignState.PARTIALLY_FAILED, CampaignState.FAILED
             )
+            if await campaigns.is_rolled_back(tx, campaign.campaign_id):
+                # What it would change now no roll-back knows of.
+                raise AppError(
+                    reason=Reason.CAMPAIGN_STATE,
+                    message="The campaign was rolled back, so its recipients cannot be tried again."
+                    " Make another campaign for them.",
+                    metadata={"state": campaign.state.name},
+                )
             failed = await shards.failed_by_shard(tx, campaign.campaign_id, reasons=reasons)
             if failed:
                 campaign = await _retry(tx, campaign, failed)

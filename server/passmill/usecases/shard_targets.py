@@ -12,7 +12,7 @@ from passmill.domain.pass_undo import PassUndo
 from passmill.errors import Reason
 from passmill.store import chosen_streams
 from passmill.store.database import Transaction
-from passmill.store.recipient_streams import read_chunks
+from passmill.store.recipient_streams import find_failures, read_chunks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,11 @@ async def read_undo_targets(tx: Transaction, shard: Shard) -> Targets:
 
 
 async def read_issued_targets(tx: Transaction, campaign: Campaign, shard: Shard) -> Targets:
-    """The passes that a campaign that issues gave, or would have given, to the shard's
-    recipients."""
-    chunks = await read_chunks(
-        tx, shard.stream_id, first_offset=shard.first_offset, end_offset=shard.end_offset
-    )
+    """The passes that a campaign that issues gave to the shard's recipients. Who was not served is
+    left out: a duplicate's pass is that of the recipient who came before."""
+    bounds = {"first_offset": shard.first_offset, "end_offset": shard.end_offset}
+    chunks = await read_chunks(tx, shard.stream_id, **bounds)
+    unserved = await find_failures(tx, campaign.campaign_id, shard.stream_id, **bounds)
     targets = [
         Target(
             row_offset=chunk.first_offset + at,
@@ -97,7 +97,7 @@ async def read_issued_targets(tx: Transaction, campaign: Campaign, shard: Shard)
         for at, (external_id, values) in enumerate(
             zip(chunk.recipients.external_ids, chunk.recipients.values, strict=True)
         )
-        if values is not None
+        if values is not None and chunk.first_offset + at not in unserved
     ]
     return _first_of_each(targets)
 

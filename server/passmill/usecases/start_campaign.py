@@ -7,7 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from passmill.domain.callers import Caller, internal_caller
-from passmill.domain.campaigns import Campaign, CampaignState, StreamState, VoidAction
+from passmill.domain.campaigns import (
+    Campaign,
+    CampaignState,
+    RecipientStream,
+    StreamState,
+    VoidAction,
+)
 from passmill.domain.clock import Clock
 from passmill.domain.ids import CampaignId, TenantId, parse_uuid
 from passmill.errors import AppError, Reason, not_found
@@ -15,7 +21,7 @@ from passmill.signing.identities import IdentityCache, require_team
 from passmill.store import campaigns, jobs, recipient_streams
 from passmill.store.database import Database, Transaction
 from passmill.store.jobs import JobKind
-from passmill.usecases.campaign_steps import begin, require_plan
+from passmill.usecases.campaign_steps import begin, plan_shards
 from passmill.usecases.campaign_view import CampaignView, view_campaign
 from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.mutation import Answer, Mutation, Mutator
@@ -69,9 +75,11 @@ class StartCampaign:
         async def work(tx: Transaction) -> CampaignView:
             campaign = await campaigns.lock_campaign(tx, wanted)
             campaign.require_state(CampaignState.DRAFT, CampaignState.SCHEDULED)
-            await _require_recipients(tx, campaign)
+            streams = await _require_recipients(tx, campaign)
             now = self._clock.now()
             if start_time is not None and start_time > now:
+                # Told now; when its time has come nobody is there to be told.
+                await plan_shards(tx, campaign, streams)
                 campaign = await schedule(tx, campaign, start_time=start_time, now=now)
             else:
                 campaign = await begin(tx, campaign, now=now)
@@ -130,9 +138,10 @@ async def schedule(
     return scheduled
 
 
-async def _require_recipients(tx: Transaction, campaign: Campaign) -> None:
+async def _require_recipients(tx: Transaction, campaign: Campaign) -> list[RecipientStream]:
+    """The campaign's streams, which are complete; none with a segment."""
     if campaign.definition.segment is not None:
-        return
+        return []
     streams = await recipient_streams.list_streams(tx, campaign.campaign_id)
     if not streams:
         raise AppError(
@@ -146,4 +155,4 @@ async def _require_recipients(tx: Transaction, campaign: Campaign) -> None:
                 message=f"Recipient stream {stream.stream_id} is open. Finalize it first.",
                 metadata={"stream_id": str(stream.stream_id)},
             )
-    require_plan(streams, campaign.definition.rollout)
+    return streams

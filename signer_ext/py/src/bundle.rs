@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyMapping};
 
-use crate::errors::{detached, exception};
+use crate::errors::detached;
 use crate::identity::{SigningCertificate, SigningIdentity};
 
 /// A template revision's fixed files, checked, hashed and zip-framed once.
@@ -210,7 +210,7 @@ pub(crate) fn pack_passes(
 
 #[pyfunction]
 pub(crate) fn inspect_png(python: Python<'_>, data: PyBackedBytes) -> PyResult<(u32, u32)> {
-    let size = pkpass::png::inspect(&data).map_err(|error| exception(python, error))?;
+    let size = detached(python, || pkpass::png::inspect(&data))?;
     Ok((size.width, size.height))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{DeserializeSeed, IgnoredAny};
+use serde::de::DeserializeSeed;
 use serde_json::{Map, Value as Json};
 
 use super::layout::{Hole, Member, Node, Part};
@@ -240,12 +240,14 @@ fn form_of(name: &str, kind: Kind, is_text: bool) -> Option<Form> {
     }
 }
 
-/// A constant: the text of one JSON value, kept as it is written.
+/// A constant: the text of one JSON scalar, kept as it is written.
 fn scalar(json: &Json) -> Result<Box<str>> {
     let written = text(json, "a constant")?;
-    match serde_json::from_str::<IgnoredAny>(written) {
-        Ok(_) => Ok(written.into()),
-        Err(_) => Err(unreadable("a constant is no JSON")),
+    match serde_json::from_str::<Json>(written) {
+        Ok(Json::Array(_) | Json::Object(_)) | Err(_) => {
+            Err(unreadable("a constant is no JSON scalar"))
+        }
+        Ok(_) => Ok(written.trim_ascii().into()),
     }
 }
 
