@@ -226,15 +226,14 @@ fn the_public_operation_is_plain_arithmetic() {
         let number = &moduli()[2] * &moduli()[3];
         let r2 = power_of_two(2 * FULL * LIMB_BITS as usize) % &number;
         let mut numbers = Numbers(7);
-        for exponent in [3_u32, 5, 17].into_iter().take(share(3)) {
+        for exponent in [3_u32, 5, 17] {
             let key = PublicModulus::new(prepared(&number), &limbs(&r2), exponent);
             let mut roots = vec![BigUint::ZERO, BigUint::from(1_u8), &number - 1_u8];
             roots.extend((0..5).map(|_| numbers.below(&number)));
             let roots = eight(&roots, 0);
             let messages = roots.each_ref().map(|root| root.modpow(&exponent.into(), &number));
             assert_eq!(check(&wide(&roots), &wide(&messages), &key), 0xff);
-            // The same steps once more, which an interpreter need not see.
-            for lane in 0..if cfg!(miri) { 0 } else { LANES } {
+            for lane in 0..LANES {
                 let mut wrong = messages.clone();
                 wrong[lane] = (&wrong[lane] + 1_u8) % &number;
                 assert_eq!(check(&wide(&roots), &wide(&wrong), &key), !(1 << lane));
