@@ -16,9 +16,8 @@ from typing import Final
 from contenders.turns import take_turns
 from passmill._signer import PreparedRevision, SigningIdentity, assemble, seal, sign_batch
 
-_SEALED_AT_ONCE: Final = 32
-"""Enough for two threads to sign eight at a time twice, and few enough that their bundles lie in
-memory that was used a moment ago: with hundreds the fresh pages cost more than the signatures."""
+_SEALED_AT_ONCE: Final = 64
+"""Enough for each thread to sign while another copies; all their bundles are in memory at the end."""
 
 
 class Signer:

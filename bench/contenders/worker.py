@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
 
+from passmill.supervisor import MALLOC_SETTINGS
+
 _READY_SECONDS: Final = 120.0
 _SLACK_SECONDS: Final = 60.0
 """A turn ends with the piece of work under way, and a busy machine is late."""
@@ -49,7 +51,7 @@ class Workers(AbstractContextManager["Workers"]):
                 [*keep_to(cores[place] if place < len(cores) else None), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=os.environ | {"PYTHONPATH": path},
+                env=os.environ | MALLOC_SETTINGS | {"PYTHONPATH": path},
             )
             for place, command in enumerate(commands)
         ]
