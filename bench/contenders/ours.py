@@ -17,7 +17,7 @@ from contenders.turns import take_turns
 from passmill._signer import PreparedRevision, SigningIdentity, assemble, seal, sign_batch
 
 _SEALED_AT_ONCE: Final = 64
-"""Enough for each thread to sign while another copies; all their bundles are in memory at the end."""
+"""Enough for each thread to sign while another copies; their bundles are all held at the end."""
 
 
 class Signer:

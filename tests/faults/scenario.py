@@ -45,12 +45,13 @@ HEARTBEAT_SECONDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fire:
-    """What happens to a campaign. `every`: the least and most seconds between two crashes of
-    PostgreSQL."""
+    """What happens to a campaign. `kill_every`, `crash_every`: the least and most seconds between
+    two kills, and two crashes of PostgreSQL."""
 
     kills: int
+    kill_every: tuple[float, float]
     crashes: int
-    every: tuple[float, float]
+    crash_every: tuple[float, float]
     seed: int
 
 
@@ -70,14 +71,16 @@ def main() -> int:
     parser.add_argument("--recipients", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=20, help="of workers, at least")
     parser.add_argument("--crashes", type=int, default=3, help="of PostgreSQL")
-    parser.add_argument("--every", type=float, nargs=2, default=(5.0, 40.0), metavar="SECONDS")
+    for name, seconds in (("--kill-every", (0.5, 3.0)), ("--crash-every", (5.0, 40.0))):
+        parser.add_argument(name, type=float, nargs=2, default=seconds, metavar="SECONDS")
     parser.add_argument("--openssl", type=int, help="bundles verified by openssl; all by default")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
     fire = Fire(
         kills=options.kills,
+        kill_every=(options.kill_every[0], options.kill_every[1]),
         crashes=options.crashes,
-        every=(options.every[0], options.every[1]),
+        crash_every=(options.crash_every[0], options.crash_every[1]),
         seed=options.seed,
     )
     with tempfile.TemporaryDirectory(prefix="passmill-faults-") as folder:
@@ -207,7 +210,7 @@ def attack(service: LocalService, fire: Fire, deaths: Deaths) -> Iterator[None]:
     def kill() -> None:
         chance = random.Random(fire.seed)  # noqa: S311 - to be repeated
         seen: set[int] = set()
-        while not stop.wait(chance.uniform(0.05, 0.4)):
+        while not stop.wait(chance.uniform(*fire.kill_every)):
             alive = set(service.worker_process_ids)
             deaths.process_ids |= seen - alive
             seen |= alive
@@ -228,7 +231,7 @@ def crasher(service: LocalService, fire: Fire, deaths: Deaths) -> Iterator[None]
     """Crashes PostgreSQL from time to time; each step looks whether it is time."""
     chance = random.Random(fire.seed + 1)  # noqa: S311 - to be repeated
     for _ in range(fire.crashes):
-        due = time.monotonic() + chance.uniform(*fire.every)
+        due = time.monotonic() + chance.uniform(*fire.crash_every)
         while time.monotonic() < due:
             yield
         service.crash_database(down_seconds=chance.uniform(0, 2))

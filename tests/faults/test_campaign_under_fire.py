@@ -16,7 +16,7 @@ def test_campaign_survives_killed_workers_and_a_crashed_database() -> None:
     once: 5,000 passes, none twice, none lost, each verified by openssl."""
     command = [sys.executable, str(SCENARIO), "--recipients", "5000", "--kills", "5"]
     done = subprocess.run(
-        [*command, "--crashes", "1", "--every", "1", "3"],
+        [*command, "--kill-every", "0.05", "0.4", "--crashes", "1", "--crash-every", "1", "3"],
         capture_output=True,
         text=True,
         check=False,
