@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from passmill import _signer
+from passmill.signing.rides import Rides
 from passmill.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -41,12 +42,13 @@ class Sealer:
     """Signs and assembles. Each call runs in a thread of its own pool; a burst queues, the loop
     stays free."""
 
-    __slots__ = ("_executor", "_metrics", "_repaired")
+    __slots__ = ("_executor", "_metrics", "_repaired", "_rides")
 
     def __init__(self, *, executor: ThreadPoolExecutor, metrics: Metrics) -> None:
         self._executor = executor
         self._metrics = metrics
         self._repaired = _signer.repaired_signatures()
+        self._rides: Rides[SignRequest, Signed] = Rides(self._sign_together)
 
     async def sign(
         self,
@@ -54,11 +56,22 @@ class Sealer:
         identity: _signer.SigningIdentity,
         requests: Sequence[SignRequest],
     ) -> list[Signed]:
-        """Renders and signs passes of one revision with one identity, in their order.
+        """Renders and signs passes of one revision with one identity, in their order; one alone
+        rides along with others that are under way.
 
         Raises `_signer.SignerError` when the key cannot sign; nothing is returned unchecked: the
         signer verifies each signature with the public key.
         """
+        if len(requests) == 1:
+            return [await self._rides.sign(prepared, identity, requests[0])]
+        return await self._sign_together(prepared, identity, requests)
+
+    async def _sign_together(
+        self,
+        prepared: _signer.PreparedRevision,
+        identity: _signer.SigningIdentity,
+        requests: Sequence[SignRequest],
+    ) -> list[Signed]:
         digests, signatures = await self.sign_lines(
             prepared,
             identity,
