@@ -172,9 +172,9 @@ async def test_what_fails_again_and_again_pauses_the_campaign(
     [before] = await worker.club.tenant.fetch("SELECT content FROM recipient_chunks")
     owner = await asyncpg.connect(database.owner_url)
     try:
+        await worker.start(campaign)
         await owner.execute("ALTER TABLE recipient_chunks RENAME TO lost")
         async with running(worker.services):
-            await worker.start(campaign)
             while True:
                 held = await worker.get(campaign)
                 if held.state == Campaign.STATE_PAUSED:
