@@ -17,6 +17,12 @@ from passmill_client import Client
 
 SECONDS = 120
 
+# Who runs the tests in the background has them started deaf to SIGINT, and all that they start.
+HEARING_CTRL_C = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " runpy.run_module('passmill', run_name='__main__', alter_sys=True)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
@@ -38,7 +44,7 @@ class CommandLine:
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Starts a command."""
         return subprocess.Popen(
-            [sys.executable, "-m", "passmill", "campaign", *map(str, arguments)],
+            [sys.executable, "-c", HEARING_CTRL_C, "campaign", *map(str, arguments)],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
