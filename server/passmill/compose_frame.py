@@ -22,7 +22,7 @@ from passmill.signing.identities import IdentityCache
 from passmill.signing.revisions import RevisionCache
 from passmill.signing.sealer import Sealer, open_sealer
 from passmill.store.database import Database, open_database
-from passmill.store.deployment import check_master_key
+from passmill.store.deployment import check_master_key, keep_edge_key
 from passmill.store.migrate import check_schema
 from passmill.store.roles import check_application_role
 from passmill.store.signing_identities import IdentityReader
@@ -105,7 +105,7 @@ async def open_frame(
             loader=identity_reader, wrapping_key=keyring.wrapping_key, clock=clock
         )
         numbers = TenantNumbers(database=database)
-        contents = PassContents(numbers=numbers, keyring=keyring)
+        contents = PassContents(numbers=numbers, tokens=keyring.pass_tokens)
         yield Frame(
             settings=settings,
             database=database,
@@ -143,3 +143,4 @@ async def _check_database(database: Database, keyring: Keyring, *, require_durab
         await check_application_role(tx, require_durable=require_durable)
         await check_schema(tx)
         await check_master_key(tx, keyring.check_value)
+        await keep_edge_key(tx, keyring.pass_tokens.check_value)

@@ -137,7 +137,7 @@ def _serve_shard(frame: Frame, settle: SettleCampaign) -> ServeShard:
         load_revision=frame.load_revision,
         identities=frame.identities,
         numbers=rendering.numbers,
-        keyring=frame.keyring,
+        tokens=frame.keyring.pass_tokens,
         sign_shard=SignShard(sealer=rendering.sealer),
         clock=frame.clock,
         metrics=frame.metrics,

@@ -149,7 +149,9 @@ async def open_lane(club: Club, *, sealer: Sealer | None = None) -> AsyncIterato
             ),
             club=club,
             caller=caller,
-            contents=PassContents(numbers=TenantNumbers(database=database), keyring=keyring),
+            contents=PassContents(
+                numbers=TenantNumbers(database=database), tokens=keyring.pass_tokens
+            ),
             loaded=loaded,
             identity_id=identity_id,
             identity=identity,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 import asyncpg
@@ -22,7 +22,17 @@ MINE, THEIRS = TenantId(11), TenantId(22)
 WITHOUT_TENANT = {"schema_migrations", "deployment"}
 # Operators administer the first three; the service's own upkeep finds unfinished signatures and old
 # answers.
-OPERATORS = {"tenants", "api_keys", "signing_identities", "signing_intents", "request_answers"}
+OPERATORS = {
+    "tenants",
+    "api_keys",
+    "signing_identities",
+    "signing_intents",
+    "request_answers",
+    "devices",
+    "registrations",
+    "stopped_topics",
+    "outbox",
+}
 
 
 @pytest.fixture
@@ -88,6 +98,7 @@ async def insert_row(tx: Transaction, table: str, tenant_id: TenantId) -> None:
         "uuid": UUID(int=tenant_id),
         "jsonb": "{}",
         "timestamp with time zone": datetime(2026, 1, 2, tzinfo=UTC),
+        "date": date(2026, 1, 2),
         "ARRAY": [],
     }
     columns = await tx.fetch(

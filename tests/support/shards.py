@@ -282,7 +282,7 @@ async def open_runner(
     codec = ProtoTemplateCodec()
     cache = RevisionCache(loader=RevisionReader(database=database, codec=codec))
     load_revision = LoadRevision(database=database, cache=cache)
-    contents = PassContents(numbers=TenantNumbers(database=database), keyring=keyring)
+    contents = PassContents(numbers=TenantNumbers(database=database), tokens=keyring.pass_tokens)
     async with open_sealer(threads=2, metrics=metrics) as sealer:
         change_passes = ChangePasses(
             database=seen,

@@ -35,7 +35,7 @@ def test_authentication_token_is_fixed_by_its_pass() -> None:
     """The token is the one computed by hand, 32 symbols, for this tenant, pass and generation."""
     key = hkdf_sha256(MASTER_KEY, b"passmill/authentication-token")
     digest = hmac.digest(key, b"7/" + PASS_ID.bytes + b"/0", hashlib.sha256)
-    token = Keyring(MASTER_KEY).authentication_token(TENANT, PASS_ID, 0)
+    token = Keyring(MASTER_KEY).pass_tokens.of(TENANT, PASS_ID, 0)
     assert token == base64.urlsafe_b64encode(digest[:24]).decode()
     assert len(token) == 32
 
@@ -51,7 +51,7 @@ def test_authentication_tokens_differ(
     assume(first != second)
     keyring = Keyring(MASTER_KEY)
     tokens = {
-        keyring.authentication_token(TenantId(tenant), PassId(pass_id), generation)
+        keyring.pass_tokens.of(TenantId(tenant), PassId(pass_id), generation)
         for tenant, pass_id, generation in (first, second)
     }
     assert len(tokens) == 2

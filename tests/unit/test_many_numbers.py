@@ -75,9 +75,8 @@ def test_reference_numbers(key: bytes, first: int, count: int) -> None:
 def test_authentication_tokens(master_key: bytes, tenant: int, pass_ids: list[bytes]) -> None:
     """The first tokens of many passes are those of each."""
     keyring = Keyring(master_key)
-    assert keyring.first_authentication_tokens(TenantId(tenant), pass_ids) == [
-        keyring.authentication_token(TenantId(tenant), PassId(UUID(bytes=each)), 0)
-        for each in pass_ids
+    assert keyring.pass_tokens.first_of_many(TenantId(tenant), pass_ids) == [
+        keyring.pass_tokens.of(TenantId(tenant), PassId(UUID(bytes=each)), 0) for each in pass_ids
     ]
 
 

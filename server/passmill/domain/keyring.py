@@ -3,18 +3,16 @@ with them."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from passmill.domain.ids import PassId, TenantId
+from passmill.domain.pass_tokens import PassTokens
 
 _NONCE_BYTES = 12
 
@@ -23,7 +21,15 @@ class Keyring:
     """The master key (32 bytes) and its children by HKDF-SHA-256 (RFC 5869). Never shown: `repr`
     tells nothing."""
 
-    __slots__ = ("_answers", "_fingerprints", "_pages", "_tokens", "check_value", "wrapping_key")
+    __slots__ = (
+        "_answers",
+        "_fingerprints",
+        "_pages",
+        "check_value",
+        "edge_key",
+        "pass_tokens",
+        "wrapping_key",
+    )
 
     def __init__(self, master_key: bytes) -> None:
         if len(master_key) != 32:
@@ -38,36 +44,15 @@ class Keyring:
         self.wrapping_key = child("signing-identity")
         # Tells this master key from another, and nothing of it.
         self.check_value = child("check-value")[:16]
-        self._tokens = child("authentication-token")
+        # What the edge has of all this: enough to know a pass's token, and to open nothing.
+        self.edge_key = child("authentication-token")
+        self.pass_tokens = PassTokens(self.edge_key)
         self._pages = child("page-token")
         self._fingerprints = child("request-fingerprint")
         self._answers = AESGCM(child("stored-answer"))
 
     def __repr__(self) -> str:
         return "Keyring(…)"
-
-    def authentication_token(self, tenant_id: TenantId, pass_id: PassId, generation: int) -> str:
-        """Apple's per-pass authenticationToken: 32 URL-safe symbols, 192 bits, derived so that no
-        table holds it.
-
-        It must not change over updates, so it is bound to the pass and a generation, not to the
-        content (https://developer.apple.com/documentation/walletpasses/pass).
-        """
-        message = b"%d/%s/%d" % (tenant_id, pass_id.bytes, generation)
-        digest = hmac.digest(self._tokens, message, "sha256")
-        return base64.urlsafe_b64encode(digest[:24]).decode("ascii")
-
-    def first_authentication_tokens(
-        self, tenant_id: TenantId, pass_ids: Sequence[bytes]
-    ) -> list[str]:
-        """`authentication_token` of generation 0 of many passes, each given by its 16 bytes, in
-        their order, quickly."""
-        prefix, key, digest = b"%d/" % tenant_id, self._tokens, hmac.digest
-        joined = b"".join(
-            [digest(key, prefix + pass_id + b"/0", "sha256")[:24] for pass_id in pass_ids]
-        )
-        text = base64.urlsafe_b64encode(joined).decode("ascii")
-        return [text[at : at + 32] for at in range(0, len(text), 32)]
 
     def request_fingerprint(self, request: bytes) -> bytes:
         """16 bytes that tell one request body from another; keyed, so a stored one reveals no short

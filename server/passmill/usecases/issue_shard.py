@@ -24,7 +24,7 @@ from passmill.domain.campaigns import (
 )
 from passmill.domain.clock import Clock
 from passmill.domain.ids import SerialNumbers, SigningIdentityId, TenantId, campaign_pass_ids
-from passmill.domain.keyring import Keyring
+from passmill.domain.pass_tokens import PassTokens
 from passmill.domain.passes import next_signing_time
 from passmill.domain.reference_ids import (
     ReferenceNumber,
@@ -60,7 +60,7 @@ class _Numbers:
     tenant_id: TenantId
     serial_numbers: SerialNumbers
     references: ReferencePermutation
-    keyring: Keyring
+    tokens: PassTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class IssueShard:
         load_revision: LoadRevision,
         identities: IdentityCache,
         numbers: TenantNumbers,
-        keyring: Keyring,
+        tokens: PassTokens,
         sign_shard: SignShard,
         clock: Clock,
         metrics: Metrics,
@@ -94,7 +94,7 @@ class IssueShard:
         self._load_revision = load_revision
         self._identities = identities
         self._numbers = numbers
-        self._keyring = keyring
+        self._tokens = tokens
         self._sign_shard = sign_shard
         self._clock = clock
         self._metrics = metrics
@@ -141,7 +141,7 @@ class IssueShard:
             tenant_id=work.caller.tenant_id,
             serial_numbers=await self._numbers.serial_numbers(work.caller),
             references=await self._numbers.references(work.caller),
-            keyring=self._keyring,
+            tokens=self._tokens,
         )
         recipients = shard_recipients(shard, chunks)
         # Some ten microseconds a recipient: too long for the loop, on which others' answers wait.
@@ -212,9 +212,7 @@ def _prepare(
         reference_numbers=reference_numbers,
         lines=encode_pass_columns(
             serial_numbers=numbers.serial_numbers.of_many(pass_ids),
-            authentication_tokens=numbers.keyring.first_authentication_tokens(
-                numbers.tenant_id, pass_ids
-            ),
+            authentication_tokens=numbers.tokens.first_of_many(numbers.tenant_id, pass_ids),
             reference_ids=format_reference_ids(reference_numbers),
             holder_names=_texts(columns.names),
             holder_phones=_texts(columns.phones),

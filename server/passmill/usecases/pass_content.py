@@ -12,7 +12,7 @@ from datetime import datetime
 from passmill.domain.apple import PassData, encode_pass_data, expires_at
 from passmill.domain.callers import Caller
 from passmill.domain.ids import PassId, SerialNumbers, TenantId
-from passmill.domain.keyring import Keyring
+from passmill.domain.pass_tokens import PassTokens
 from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
 from passmill.domain.reference_ids import format_reference_id
 from passmill.domain.values import Value, values_from_json, values_to_json
@@ -78,7 +78,7 @@ class TenantContent:
 
     tenant_id: TenantId
     serial_numbers: SerialNumbers
-    keyring: Keyring
+    tokens: PassTokens
 
     def serial_number(self, pass_id: PassId) -> str:
         """Apple's serial number of a pass."""
@@ -97,7 +97,7 @@ class TenantContent:
     def _pass_data(self, wallet_pass: WalletPass, values: Mapping[str, Value]) -> PassData:
         return PassData(
             serial_number=self.serial_numbers.of(wallet_pass.pass_id),
-            authentication_token=self.keyring.authentication_token(
+            authentication_token=self.tokens.of(
                 self.tenant_id, wallet_pass.pass_id, wallet_pass.token_generation
             ),
             reference_id=format_reference_id(wallet_pass.reference_number),
@@ -136,13 +136,13 @@ def digest_of(pass_json: bytes) -> bytes:
 class PassContents:
     """Gives each tenant its encoder."""
 
-    __slots__ = ("_keyring", "_numbers")
+    __slots__ = ("_numbers", "_tokens")
 
-    def __init__(self, *, numbers: TenantNumbers, keyring: Keyring) -> None:
+    def __init__(self, *, numbers: TenantNumbers, tokens: PassTokens) -> None:
         self._numbers = numbers
-        self._keyring = keyring
+        self._tokens = tokens
 
     async def of(self, caller: Caller) -> TenantContent:
         """The encoder of the caller's tenant."""
         serial_numbers = await self._numbers.serial_numbers(caller)
-        return TenantContent(caller.tenant_id, serial_numbers, self._keyring)
+        return TenantContent(caller.tenant_id, serial_numbers, self._tokens)
