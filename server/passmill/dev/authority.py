@@ -9,6 +9,7 @@ make the wrong ones that must be refused.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -105,6 +106,24 @@ class IssuedCertificate:
             cas=[self.wwdr] if with_intermediate else None,
             encryption_algorithm=BestAvailableEncryption(password.encode()),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCertificate:
+    """What a TLS server of this machine shows, issued by the root itself."""
+
+    certificate: x509.Certificate = field(repr=False)
+    private_key: _PrivateKey = field(repr=False)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The leaf as PEM; no intermediate stands between it and the root."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def private_key_pem(self) -> bytes:
+        """The private key as unencrypted PKCS#8 PEM."""
+        return self.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 class ThrowawayAuthority:
@@ -252,6 +271,39 @@ class ThrowawayAuthority:
             team_identifier=team_identifier or "",
         )
 
+    def issue_server_certificate(
+        self,
+        *,
+        now: datetime,
+        names: tuple[str, ...] = ("localhost", "127.0.0.1"),
+        validity: timedelta = PASS_CERTIFICATE_VALIDITY,
+    ) -> ServerCertificate:
+        """Issue a certificate for a TLS server, valid from `now` (aware), with a new P-256 key.
+
+        `names`: host names and IP addresses that clients may know the server by.
+        """
+        private_key = _generate(KeyType.P256)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        builder = (
+            _builder(name, self._root.subject, private_key, now, validity)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False
+            )
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(private_key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._root_key.public_key()),
+                critical=False,
+            )
+            .add_extension(_key_usage(signs_data=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        )
+        return ServerCertificate(
+            certificate=builder.sign(self._root_key, hashes.SHA256()), private_key=private_key
+        )
+
     def _issue_root(self, now: datetime) -> x509.Certificate:
         name = _authority_name("Root CA", unit="Certification Authority")
         builder = (
@@ -276,6 +328,13 @@ def _authority_name(common_name: str, *, unit: str) -> x509.Name:
             x509.NameAttribute(NameOID.COUNTRY_NAME, "US"),
         ]
     )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _builder(
