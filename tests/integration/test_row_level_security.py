@@ -32,6 +32,8 @@ OPERATORS = {
     "registrations",
     "stopped_topics",
     "outbox",
+    "install_counts",
+    "forgotten_events",
 }
 
 

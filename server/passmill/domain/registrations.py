@@ -22,6 +22,7 @@ BUCKETS: Final = 256
 
 _APPLE_TOKEN: Final = re.compile(r"(?:[0-9a-fA-F]{2}){1,100}")
 _OTHER_TOKEN: Final = re.compile(r"[A-Za-z0-9_.:=+/-]{1,512}")
+_PASS_TYPE: Final = re.compile(r"pass\.[A-Za-z0-9.-]{1,250}")
 _DEVICE: Final = re.compile(r"[\x21-\x7e]{1,255}")
 # "passd/1.0 CFNetwork/1494.0.7 Darwin/23.4.0" is what an iPhone says.
 _DARWIN: Final = re.compile(r"\bDarwin/(\d{1,3}(?:\.\d{1,4}){0,3})")
@@ -107,6 +108,11 @@ def check_push_token(text: str, wallet: Wallet) -> str | None:
 def is_device_library_identifier(text: str) -> bool:
     """Whether a device may call itself so."""
     return _DEVICE.fullmatch(text) is not None
+
+
+def is_pass_type_identifier(text: str) -> bool:
+    """Whether a pass type may be named so."""
+    return _PASS_TYPE.fullmatch(text) is not None
 
 
 def parse_update_tag(text: str | None) -> UpdateTag:

@@ -52,6 +52,14 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificatePair:
+    """The certificates of a signing identity in DER: its own and the one that issued it."""
+
+    leaf_der: bytes = field(repr=False)
+    intermediate_der: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredIdentity:
     """A signing identity at rest: certificates in the clear, the key under the deployment's
     wrapping key."""

@@ -10,7 +10,7 @@ import asyncpg
 from passmill import errors
 from passmill.domain.callers import Caller
 from passmill.domain.ids import SigningIdentityId, TenantId
-from passmill.domain.tenants import StoredIdentity, TenantState
+from passmill.domain.tenants import CertificatePair, StoredIdentity, TenantState
 from passmill.store.database import Database, Transaction
 
 _SELECT: Final = (
@@ -54,6 +54,21 @@ async def get_identity(tx: Transaction, signing_identity_id: SigningIdentityId) 
     if row is None:
         raise errors.not_found("signing identity")
     return _identity(row)
+
+
+async def get_certificates(
+    tx: Transaction, signing_identity_id: SigningIdentityId
+) -> CertificatePair:
+    """The identity's certificates, and nothing of its key. AppError NOT_FOUND."""
+    row = await tx.fetch_one(
+        "SELECT leaf_der, intermediate_der FROM signing_identities"
+        " WHERE tenant_id = $1 AND signing_identity_id = $2",
+        tx.tenant_id,
+        signing_identity_id,
+    )
+    if row is None:
+        raise errors.not_found("signing identity")
+    return CertificatePair(leaf_der=row["leaf_der"], intermediate_der=row["intermediate_der"])
 
 
 async def find_active_identity(tx: Transaction, pass_type_identifier: str) -> StoredIdentity | None:
@@ -193,6 +208,23 @@ class IdentityReader:
         """The identity that signs this pass type."""
         async with self._database.transaction(caller, read_only=True) as tx:
             return await find_active_identity(tx, pass_type_identifier)
+
+
+class CertificateReader:
+    """Reads certificates for `signing.certificates.CertificateCache`, each pair in a transaction of
+    its own."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def get_certificates(
+        self, caller: Caller, signing_identity_id: SigningIdentityId
+    ) -> CertificatePair:
+        """The identity's certificates. AppError NOT_FOUND."""
+        async with self._database.transaction(caller, read_only=True) as tx:
+            return await get_certificates(tx, signing_identity_id)
 
 
 def _identity(row: asyncpg.Record) -> StoredIdentity:
