@@ -8,9 +8,12 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from passmill.compose_campaigns import campaign_servicer
+from passmill.compose_devices import device_servicer, event_servicer
 from passmill.compose_frame import Frame, Rendering, open_frame
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.keyring import Keyring
@@ -18,6 +21,8 @@ from passmill.rpc import (
     access_service,
     admin_service,
     campaign_service,
+    device_service,
+    event_service,
     pass_service,
     program_service,
     server,
@@ -30,48 +35,34 @@ from passmill.store.database import Database
 from passmill.telemetry.health import Readiness
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.activate_signing_identity import ActivateSigningIdentity
-from passmill.usecases.append_recipients import AppendRecipients
 from passmill.usecases.archive_program import ArchiveProgram
 from passmill.usecases.archive_template import ArchiveTemplate
 from passmill.usecases.authenticate import Authenticate, AuthenticateOperator
-from passmill.usecases.cancel_campaign import CancelCampaign
 from passmill.usecases.change_pass import ChangePass
 from passmill.usecases.check_signing_identity import CheckSigningIdentity
-from passmill.usecases.claim_recipient_stream import ClaimRecipientStream
 from passmill.usecases.create_api_key import CreateApiKey
-from passmill.usecases.create_campaign import CreateCampaign
 from passmill.usecases.create_program import CreateProgram
-from passmill.usecases.create_recipient_stream import CreateRecipientStream
 from passmill.usecases.create_template import CreateTemplate
 from passmill.usecases.create_tenant import CreateTenant
-from passmill.usecases.export_results import ExportResults
-from passmill.usecases.finalize_recipient_stream import FinalizeRecipientStream
 from passmill.usecases.find_pass import FindPass
 from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.forget_answers import ForgetAnswers
+from passmill.usecases.forget_devices import ForgetDevices
+from passmill.usecases.forget_events import ForgetEvents
 from passmill.usecases.get_pass_bundle import GetPassBundle
 from passmill.usecases.issue_group import IssueGroups
 from passmill.usecases.issue_passes import IssuePasses
-from passmill.usecases.list_recipients import ListRecipients
-from passmill.usecases.pause_campaign import PauseCampaign
-from passmill.usecases.preview_campaign import PreviewCampaign
 from passmill.usecases.preview_pass import PreviewPass
 from passmill.usecases.publish_template import PublishTemplate
 from passmill.usecases.reinstate_pass import ReinstatePass
-from passmill.usecases.resume_campaign import ResumeCampaign
-from passmill.usecases.retry_recipients import RetryRecipients
 from passmill.usecases.revoke_api_key import RevokeApiKey
-from passmill.usecases.roll_back_campaign import RollBackCampaign
 from passmill.usecases.set_tenant_state import SetTenantState
-from passmill.usecases.show_campaigns import ShowCampaigns
-from passmill.usecases.start_campaign import StartCampaign
 from passmill.usecases.update_pass import UpdatePass
 from passmill.usecases.update_program import UpdateProgram
 from passmill.usecases.update_template import UpdateTemplate
 from passmill.usecases.upload_asset import UploadAsset
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.usecases.void_pass import VoidPass
-from passmill.usecases.watch_campaign import WatchCampaign
 from passmill.usecases.watch_identities import WatchIdentities
 
 _START_SECONDS = 30.0
@@ -90,6 +81,8 @@ class Services:
     authenticate: Authenticate
     finish_signing: FinishSigning
     forget_answers: ForgetAnswers
+    forget_devices: ForgetDevices
+    forget_events: ForgetEvents
     watch_identities: WatchIdentities
 
 
@@ -134,8 +127,16 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
                 template_service.RULES,
             ),
             campaign_service.SERVICE: (
-                _campaign_servicer(frame, rendering),
+                campaign_servicer(frame),
                 campaign_service.RULES,
+            ),
+            device_service.SERVICE: (
+                device_servicer(frame),
+                device_service.RULES,
+            ),
+            event_service.SERVICE: (
+                event_servicer(frame),
+                event_service.RULES,
             ),
         },
         admin={
@@ -151,6 +152,12 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
         authenticate=Authenticate(database=frame.database, clock=frame.clock),
         finish_signing=rendering.finish_signing,
         forget_answers=ForgetAnswers(database=frame.database, clock=frame.clock),
+        forget_devices=ForgetDevices(database=frame.database, clock=frame.clock),
+        forget_events=ForgetEvents(
+            database=frame.database,
+            clock=frame.clock,
+            kept=timedelta(days=frame.settings.events_kept_days),
+        ),
         watch_identities=WatchIdentities(
             database=frame.database, clock=frame.clock, metrics=frame.metrics
         ),
@@ -199,59 +206,6 @@ def _pass_servicer(
             contents=rendering.contents,
         ),
         database=frame.database,
-        pages=frame.pages,
-    )
-
-
-def _campaign_servicer(frame: Frame, rendering: Rendering) -> campaign_service.CampaignServicer:
-    database, mutator, clock = frame.database, frame.mutator, frame.clock
-    show_campaigns = ShowCampaigns(database=database, clock=clock)
-    list_recipients = ListRecipients(database=database)
-    return campaign_service.CampaignServicer(
-        use_cases=campaign_service.CampaignUseCases(
-            create_campaign=CreateCampaign(
-                database=database,
-                mutator=mutator,
-                clock=clock,
-                codec=frame.codec,
-                load_revision=frame.load_revision,
-            ),
-            show_campaigns=show_campaigns,
-            create_recipient_stream=CreateRecipientStream(mutator=mutator, clock=clock),
-            claim_recipient_stream=ClaimRecipientStream(mutator=mutator),
-            append_recipients=AppendRecipients(
-                database=database,
-                load_revision=frame.load_revision,
-                numbers=rendering.numbers,
-                metrics=frame.campaign_metrics,
-            ),
-            finalize_recipient_stream=FinalizeRecipientStream(mutator=mutator),
-            preview_campaign=PreviewCampaign(
-                database=database,
-                load_revision=frame.load_revision,
-                contents=rendering.contents,
-                codec=frame.codec,
-                clock=clock,
-            ),
-            start_campaign=StartCampaign(
-                database=database,
-                mutator=mutator,
-                load_revision=frame.load_revision,
-                identities=frame.identities,
-                clock=clock,
-            ),
-            pause_campaign=PauseCampaign(mutator=mutator, clock=clock),
-            resume_campaign=ResumeCampaign(mutator=mutator, clock=clock),
-            cancel_campaign=CancelCampaign(mutator=mutator, clock=clock),
-            watch_campaign=WatchCampaign(show_campaigns=show_campaigns),
-            list_recipients=list_recipients,
-            retry_recipients=RetryRecipients(mutator=mutator, clock=clock),
-            export_results=ExportResults(list_recipients=list_recipients),
-            roll_back_campaign=RollBackCampaign(mutator=mutator, clock=clock),
-            load_revision=frame.load_revision,
-            numbers=rendering.numbers,
-        ),
-        database=database,
         pages=frame.pages,
     )
 
@@ -374,6 +328,8 @@ async def open_api(
                 upkeep.create_task(readiness.run()),
                 upkeep.create_task(services.finish_signing.sweep_forever()),
                 upkeep.create_task(services.forget_answers.run_forever()),
+                upkeep.create_task(services.forget_devices.run_forever()),
+                upkeep.create_task(services.forget_events.run_forever()),
                 upkeep.create_task(services.watch_identities.run_forever()),
             ]
             try:

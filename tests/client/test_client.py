@@ -22,6 +22,8 @@ from passmill.v1 import (
     access_service_pb2,
     admin_service_pb2,
     campaign_service_pb2,
+    device_service_pb2,
+    event_service_pb2,
     pass_service_pb2,
     program_service_pb2,
     template_service_pb2,
@@ -52,6 +54,8 @@ def test_every_method_of_the_protocol_is_offered() -> None:
     modules = (
         access_service_pb2,
         campaign_service_pb2,
+        device_service_pb2,
+        event_service_pb2,
         pass_service_pb2,
         program_service_pb2,
         template_service_pb2,

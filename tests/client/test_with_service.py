@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from uuid import uuid4
 
@@ -18,6 +20,7 @@ from passmill_client import (
     Money,
     Pass,
     PassmillError,
+    PassRef,
     Reply,
     from_value,
     messages,
@@ -145,6 +148,59 @@ def test_issue_many_survives_a_killed_process(client: Client, place: Place) -> N
         assert client.get_pass_bundle(pass_id=issued[number])
     assert list(run()) == issued
     assert sum(1 for _ in client.list_passes(holder_phone=phone)) == count
+
+
+async def test_watchers_outlive_a_killed_process(place: Place) -> None:
+    """Watchers, some on a process that is killed meanwhile, hear of every pass that is issued, in
+    one order; so does who lists afterwards, from the same cursor."""
+    count = 30
+    async with AsyncClient(place.service.api_address, place.club.issue_key) as client:
+        issued = [messages.EVENT_KIND_PASS_ISSUED]
+        *_, last = [event async for event in client.list_events()]
+
+        async def watch() -> list[str]:
+            heard: dict[str, str] = {}  # an event may come twice
+            async for event in client.watch_events(cursor=last.cursor, kinds=issued):
+                [heard[event.event_id]] = event.pass_ids
+                if len(heard) == count:
+                    break
+            return list(heard.values())
+
+        async with asyncio.TaskGroup() as tasks:
+            watchers = [tasks.create_task(watch()) for _ in range(6)]
+            made = []
+            for number in range(count):
+                wallet_pass = await client.issue_pass(
+                    place.club.template_id, values={"points": number}
+                )
+                made.append(wallet_pass.pass_id)
+                if number == count // 2:
+                    await asyncio.to_thread(kill_a_process, place.service)
+        assert [each.result() for each in watchers] == [made] * len(watchers)
+        listed = [event async for event in client.list_events(cursor=last.cursor, page_size=7)]
+        assert [pass_id for event in listed for pass_id in event.pass_ids] == made
+
+
+def test_devices_are_asked_about(client: Client, place: Place) -> None:
+    """Of a pass on no device there is nothing to list, to count or to push, and a bad call is
+    refused before it is sent."""
+    issued = client.issue_pass(place.club.template_id, values={"points": 1})
+    assert list(client.list_registrations(pass_id=issued.pass_id)) == []
+    counted = client.get_install_statistics(
+        template_id=place.club.template_id,
+        day_from=date(2026, 1, 1),
+        group_by=[messages.INSTALL_DIMENSION_WALLET],
+    )
+    assert (list(counted.counts), counted.is_cut) == ([], False)
+    assert list(client.get_push_statistics(day_before=date(2026, 1, 1)).counts) == []
+    convergence = client.get_convergence(place.club.template_id)
+    assert (convergence.revision, convergence.installed, convergence.share) == (1, 0, 0.0)
+    assert client.request_push(template_id=place.club.template_id) == 0
+    assert client.request_push(refs=[PassRef(pass_id=issued.pass_id)], only_laggards=True) == 0
+    with pytest.raises(TypeError):
+        client.request_push()
+    with pytest.raises(TypeError):
+        client.request_push(template_id="x", campaign_id="y")
 
 
 def kill_a_process(service: LocalService) -> None:

@@ -167,6 +167,7 @@ def test_every_command_is_known() -> None:
         ".venv/bin/passmill --help",
         *CAMPAIGN,
         "passmill campaign --help",
+        "passmill events --help",
         "passmill dev",
         "passmill check-config",
         "passmill migrate",
@@ -277,8 +278,9 @@ def test_help() -> None:
     """The command line lists its commands."""
     done = run(sys.executable, "-m", "passmill", "--help")
     assert done.returncode == 0
-    for command in ("serve", "migrate", "check-config", "campaign", "dev", "demo"):
+    for command in ("serve", "migrate", "check-config", "campaign", "events", "dev", "demo"):
         assert command in done.stdout
+    assert "watch" in run(sys.executable, "-m", "passmill", "events", "--help").stdout
 
 
 def test_check_config_and_migrate(settings: dict[str, str]) -> None:

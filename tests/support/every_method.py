@@ -14,6 +14,8 @@ from passmill.rpc.convert_template import content_to_proto
 from passmill.rpc.door import MethodRule
 from passmill.v1 import access_service_pb2, admin_service_pb2, api_scope_pb2, campaign_pb2
 from passmill.v1 import campaign_service_pb2 as campaigns_pb2
+from passmill.v1 import device_service_pb2 as devices_pb2
+from passmill.v1 import event_service_pb2 as events_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import program_service_pb2 as programs_pb2
 from passmill.v1 import template_service_pb2 as templates_pb2
@@ -215,6 +217,15 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         campaigns_pb2.RetryRecipientsRequest(**campaign, meta=new()),
         campaigns_pb2.ExportResultsRequest(**campaign),
         campaigns_pb2.RollBackCampaignRequest(**campaign, meta=new()),
+        devices_pb2.ListRegistrationsRequest(ref=ref),
+        devices_pb2.GetInstallStatisticsRequest(
+            filter=devices_pb2.GetInstallStatisticsRequest.Filter(**program, **template, **campaign)
+        ),
+        devices_pb2.GetPushStatisticsRequest(pass_type_identifier="pass.com.example.club"),
+        devices_pb2.GetConvergenceRequest(**template),
+        devices_pb2.RequestPushRequest(**template, meta=new()),
+        events_pb2.WatchEventsRequest(),
+        events_pb2.ListEventsRequest(),
         admin_service_pb2.CreateTenantRequest(display_name="x", meta=new()),
         admin_service_pb2.SetTenantStateRequest(
             tenant_id=tenant_id, state=admin_service_pb2.Tenant.STATE_ACTIVE, meta=new()

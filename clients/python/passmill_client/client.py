@@ -1,4 +1,4 @@
-"""The clients. What each method does is said at its operation."""
+"""The clients of a tenant. What each method does is said at its operation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ from passmill_client.batches import Batch, Batches, ManyOptions, Outcome
 from passmill_client.blocking import Connection, Started, blocking, following, paging
 from passmill_client.channel_settings import ChannelSettings, Variables
 from passmill_client.errors import PassmillError
-from passmill_client.operations import access, admin, campaigns, passes, programs, templates
+from passmill_client.operations import (
+    access,
+    campaigns,
+    devices,
+    events,
+    passes,
+    programs,
+    templates,
+)
 from passmill_client.waiting import Patience
 
 Item = TypeVar("Item")
@@ -33,7 +41,6 @@ CHANNELS = 4
 TIMEOUT_SECONDS = 10.0
 
 _API = Variables(address="PASSMILL_ADDRESS", key="PASSMILL_API_KEY")
-_ADMIN = Variables(address="PASSMILL_ADMIN_ADDRESS", key="PASSMILL_OPERATOR_KEY")
 
 
 class Client(Connection):
@@ -114,6 +121,15 @@ class Client(Connection):
     list_recipients = paging(campaigns.list_recipients)
     retry_recipients = blocking(campaigns.retry_recipients)
     export_results = following(campaigns.export_results)
+
+    list_registrations = paging(devices.list_registrations)
+    get_install_statistics = blocking(devices.get_install_statistics)
+    get_push_statistics = blocking(devices.get_push_statistics)
+    get_convergence = blocking(devices.get_convergence)
+    request_push = blocking(devices.request_push)
+
+    watch_events = following(events.watch_events)
+    list_events = paging(events.list_events)
 
     def append_recipients(
         self,
@@ -262,6 +278,15 @@ class AsyncClient(AsyncConnection):
     retry_recipients = awaiting(campaigns.retry_recipients)
     export_results = async_following(campaigns.export_results)
 
+    list_registrations = async_paging(devices.list_registrations)
+    get_install_statistics = awaiting(devices.get_install_statistics)
+    get_push_statistics = awaiting(devices.get_push_statistics)
+    get_convergence = awaiting(devices.get_convergence)
+    request_push = awaiting(devices.request_push)
+
+    watch_events = async_following(events.watch_events)
+    list_events = async_paging(events.list_events)
+
     async def append_recipients(
         self,
         stream: RecipientStream,
@@ -338,45 +363,6 @@ class AsyncClient(AsyncConnection):
             for _, under_way in started:
                 under_way.cancel()
             await asyncio.gather(*(task for _, task in started), return_exceptions=True)
-
-
-class AdminClient(Connection):
-    """Tenants, API keys and signing identities, on the admin port. With an operator's key it
-    reaches every tenant; with an API key of scope admin its own, and `tenant_id` is left out."""
-
-    def __init__(
-        self,
-        address: str | None = None,
-        key: str | None = None,
-        *,
-        channels: int = 1,
-        timeout: float = TIMEOUT_SECONDS,
-        root_certificates: bytes | None = None,
-        client_certificate: tuple[bytes, bytes] | None = None,
-        plaintext: bool = False,
-    ) -> None:
-        """As `Client`; the variables are PASSMILL_ADMIN_ADDRESS and PASSMILL_OPERATOR_KEY."""
-        settings = ChannelSettings(
-            address=address,
-            key=key,
-            variables=_ADMIN,
-            root_certificates=root_certificates,
-            client_certificate=client_certificate,
-            plaintext=plaintext,
-        )
-        super().__init__(settings, channels=channels, timeout=timeout)
-
-    create_tenant = blocking(admin.create_tenant)
-    set_tenant_state = blocking(admin.set_tenant_state)
-    get_tenant = blocking(admin.get_tenant)
-    list_tenants = paging(admin.list_tenants)
-    create_api_key = blocking(admin.create_api_key)
-    revoke_api_key = blocking(admin.revoke_api_key)
-    list_api_keys = paging(admin.list_api_keys)
-    upload_signing_identity = blocking(admin.upload_signing_identity)
-    check_signing_identity = blocking(admin.check_signing_identity)
-    list_signing_identities = paging(admin.list_signing_identities)
-    activate_signing_identity = blocking(admin.activate_signing_identity)
 
 
 async def _awaited(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:

@@ -11,7 +11,11 @@ from passmill.v1.admin_service_pb2 import *  # noqa: F403
 from passmill.v1.api_scope_pb2 import *  # noqa: F403
 from passmill.v1.campaign_pb2 import *  # noqa: F403
 from passmill.v1.campaign_service_pb2 import *  # noqa: F403
+from passmill.v1.device_pb2 import *  # noqa: F403
+from passmill.v1.device_service_pb2 import *  # noqa: F403
 from passmill.v1.error_reason_pb2 import *  # noqa: F403
+from passmill.v1.event_pb2 import *  # noqa: F403
+from passmill.v1.event_service_pb2 import *  # noqa: F403
 from passmill.v1.pass_service_pb2 import *  # noqa: F403
 from passmill.v1.program_pb2 import *  # noqa: F403
 from passmill.v1.program_service_pb2 import *  # noqa: F403

@@ -40,11 +40,13 @@ class JobKind(StrEnum):
     START = "campaign_start"
     SETTLE = "campaign_settle"
     CHOOSE = "campaign_choose"
+    PUSH = "push"
+    PUSH_MANY = "push_many"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPayload:
-    """What a job is about. `shard_number`: 0 where it is about a whole campaign."""
+    """What a campaign's job is about. `shard_number`: 0 where it is about all of it."""
 
     tenant_id: TenantId
     campaign_id: CampaignId
@@ -64,6 +66,10 @@ class JobPayload:
             shard_number=shard_number,
         )
 
+    def log_fields(self) -> dict[str, str]:
+        """What the log says of it."""
+        return {"campaign_id": str(self.campaign_id), "shard_number": str(self.shard_number)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
@@ -71,6 +77,22 @@ class QueueState:
 
     waiting: int
     oldest_seconds: float
+
+
+async def enqueue_jobs(
+    tx: Transaction,
+    kind: JobKind,
+    payloads: Sequence[bytes],
+    *,
+    priority: int,
+    delay: timedelta = timedelta(),
+) -> None:
+    """Queues jobs of one kind, to begin after `delay`; the highest priority goes first."""
+    count = len(payloads)
+    if count:
+        await _queries(_TransactionDriver(tx)).enqueue(
+            [kind.value] * count, list(payloads), [priority] * count, [delay] * count
+        )
 
 
 async def enqueue_shards(
@@ -123,14 +145,14 @@ async def queue_turn(tx: Transaction) -> int:
     return int(turn or 0)
 
 
-async def read_queue_state(tx: Transaction) -> QueueState:
-    """Of the shards that wait."""
+async def read_queue_state(tx: Transaction, *kinds: JobKind) -> QueueState:
+    """Of the jobs of these kinds that wait."""
     row = await tx.fetch_one(
         "SELECT count(*) AS waiting,"
         "  coalesce(extract(epoch FROM now() - min(execute_after)), 0)::float8 AS oldest_seconds"
         " FROM pgqueuer.pgqueuer"
-        " WHERE status = 'queued' AND entrypoint = $1 AND execute_after <= now()",
-        JobKind.SHARD.value,
+        " WHERE status = 'queued' AND entrypoint = ANY($1) AND execute_after <= now()",
+        [kind.value for kind in kinds],
     )
     assert row is not None  # noqa: S101 - an aggregate has one row
     return QueueState(waiting=row["waiting"], oldest_seconds=row["oldest_seconds"])

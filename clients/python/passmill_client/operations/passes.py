@@ -79,7 +79,7 @@ def get_pass(
     *, view: PassView.ValueType = PassView.PASS_VIEW_FULL, **named: Unpack[PassName]
 ) -> Call[Pass]:
     """Gives one pass. Scope: read."""
-    request = pb.GetPassRequest(ref=_ref(named), view=view)
+    request = pb.GetPassRequest(ref=ref_of(named), view=view)
     return call_of(_SERVICE, request, pb.GetPassResponse, lambda answer: answer.wallet_pass, named)
 
 
@@ -155,7 +155,7 @@ def update_pass(
     )
     fill(wallet_pass.values, given)
     request = pb.UpdatePassRequest(
-        ref=_ref(change),
+        ref=ref_of(change),
         wallet_pass=wallet_pass,
         update_mask=FieldMask(paths=paths),
         etag=change.get("etag", ""),
@@ -169,7 +169,7 @@ def update_pass(
 def void_pass(*, reason: str = "", **change: Unpack[PassChange]) -> Call[Pass]:
     """Makes a pass unusable; the reason is kept with it, not shown. Scope: issue."""
     request = pb.VoidPassRequest(
-        ref=_ref(change), reason=reason, etag=change.get("etag", ""), meta=meta_of(change)
+        ref=ref_of(change), reason=reason, etag=change.get("etag", ""), meta=meta_of(change)
     )
     return call_of(
         _SERVICE, request, pb.VoidPassResponse, lambda answer: answer.wallet_pass, change
@@ -179,7 +179,7 @@ def void_pass(*, reason: str = "", **change: Unpack[PassChange]) -> Call[Pass]:
 def reinstate_pass(**change: Unpack[PassChange]) -> Call[Pass]:
     """Makes a voided pass usable again. Scope: issue."""
     request = pb.ReinstatePassRequest(
-        ref=_ref(change), etag=change.get("etag", ""), meta=meta_of(change)
+        ref=ref_of(change), etag=change.get("etag", ""), meta=meta_of(change)
     )
     return call_of(
         _SERVICE, request, pb.ReinstatePassResponse, lambda answer: answer.wallet_pass, change
@@ -188,7 +188,7 @@ def reinstate_pass(**change: Unpack[PassChange]) -> Call[Pass]:
 
 def get_pass_bundle(**named: Unpack[PassName]) -> Call[bytes]:
     """Gives the signed .pkpass of one pass. Scope: read."""
-    request = pb.GetPassBundleRequest(ref=_ref(named))
+    request = pb.GetPassBundleRequest(ref=ref_of(named))
     return call_of(_SERVICE, request, pb.GetPassBundleResponse, lambda answer: answer.bundle, named)
 
 
@@ -200,7 +200,7 @@ def get_passes_bundle(refs: Iterable[PassRef], **options: Unpack[ReadOptions]) -
     )
 
 
-def _ref(named: PassName) -> PassRef:
+def ref_of(named: PassName) -> PassRef:
     """The pass meant. TypeError unless it is named in exactly one way."""
     ways = [way for way in ("pass_id", "reference_id", "serial_number") if way in named]
     if len(ways) != 1:
