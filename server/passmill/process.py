@@ -18,15 +18,24 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
-from passmill.settings import Settings, UnknownSetting, load_settings
+from passmill.settings import MissingSetting, Settings, UnknownSetting, load_settings
 from passmill.signing.freshness import StaleSigner
-from passmill.store.deployment import WrongMasterKey
+from passmill.store.deployment import WrongEdgeKey, WrongMasterKey
 from passmill.store.migrate import MigrationRefused
 from passmill.store.roles import RoleRefused
 from passmill.telemetry.logging import configure_logging
 
 # From sysexits.h: what is wrong stays wrong, so starting again is no use.
 EX_CONFIG = 78
+# Each of them says in its message what is wrong, and shows no secret.
+_REFUSALS = (
+    MissingSetting,
+    MigrationRefused,
+    RoleRefused,
+    StaleSigner,
+    WrongEdgeKey,
+    WrongMasterKey,
+)
 
 
 def run_process(serve: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
@@ -44,7 +53,7 @@ def run_process(serve: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> 
                 audit_stream=audit_stream,
             )
             runner.run(_serve(settings, serve))
-    except* (RoleRefused, MigrationRefused, WrongMasterKey, StaleSigner) as refused:
+    except* _REFUSALS as refused:
         _refuse(_leaves(refused))
 
 

@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     model_validator,
 )
@@ -46,13 +47,17 @@ class UnknownSetting(ValueError):
     """A PASSMILL_ variable that means nothing here, most often a misspelt one."""
 
 
-def _decode_master_key(text: SecretStr) -> bytes:
+class MissingSetting(ValueError):
+    """What this role cannot do without; the message says what to set."""
+
+
+def _decode_key(text: SecretStr, name: str) -> bytes:
     try:
         key = base64.b64decode(text.get_secret_value(), validate=True)
     except binascii.Error:
         key = b""
     if len(key) != MASTER_KEY_BYTES:
-        raise ValueError(f"master_key must be {MASTER_KEY_BYTES} bytes in Base64")
+        raise ValueError(f"{name} must be {MASTER_KEY_BYTES} bytes in Base64")
     return key
 
 
@@ -110,6 +115,42 @@ class AdminDoor(Door):
     """Where operators call: tenants, keys, identities, reflection, channelz."""
 
     port: Port = 50052
+
+
+class EdgeDoor(Door):
+    """Where phones and people come in, by HTTPS. `tls_key_file`: PKCS#8. What stands below
+    `processes` holds for each of them."""
+
+    port: Port = 8443
+    processes: Annotated[int, Field(ge=1, le=1024)] | None = None  # one a core when None
+    # Networks of proxies of ours, whose X-Forwarded-For names the client; in JSON, ["10.0.0.0/8"].
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    # Requests of one client address: so many a second (0: no limit), after a burst. Many phones
+    # share the address of their provider.
+    client_rate: Annotated[float, Field(ge=0)] = 100.0
+    client_burst: Annotated[int, Field(ge=1)] = 2000
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    max_requests: Annotated[int, Field(ge=1)] = 512
+    max_streams_per_connection: Annotated[int, Field(ge=1)] = 64
+    request_seconds: Seconds = 5.0
+    header_seconds: Annotated[int, Field(ge=1, le=300)] = 10
+    idle_seconds: Seconds = 60.0
+    database_connections: Annotated[int, Field(ge=1, le=1000)] = 8
+
+    @model_validator(mode="after")
+    def _check_key_form(self) -> Self:
+        if self.tls_key_file is None:
+            return self
+        try:
+            content = self.tls_key_file.read_bytes()
+        except OSError as error:
+            raise ValueError(f"tls_key_file cannot be read: {type(error).__name__}") from None
+        if b"-----BEGIN PRIVATE KEY-----" not in content:
+            raise ValueError(
+                "tls_key_file must be an unencrypted PKCS#8 key in PEM; this makes one of another:"
+                " openssl pkcs8 -topk8 -nocrypt -in KEY -out PKCS8_KEY"
+            )
+        return self
 
 
 class Exposition(Section):
@@ -170,7 +211,9 @@ class Log(Section):
 class Settings(BaseSettings):
     """All settings. `database_url` connects as the role that owns nothing; `database_owner_url` is
     for migrations alone and may be absent where none are run. `master_key`: 32 bytes in Base64
-    (`openssl rand -base64 32`), from which the keys that wrap and derive others come."""
+    (`openssl rand -base64 32`), from which the keys that wrap and derive others come; only the edge
+    does without. `edge_key`: the one of them that the edge needs, as `passmill edge-key` prints it.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -187,8 +230,10 @@ class Settings(BaseSettings):
     database_owner_url_file: Path | None = None
     redis_url: SecretStr
     redis_url_file: Path | None = None
-    master_key: SecretStr
+    master_key: SecretStr | None = None
     master_key_file: Path | None = None
+    edge_key: SecretStr | None = None
+    edge_key_file: Path | None = None
     operator_key: SecretStr | None = None  # opens the admin door before any tenant has a key
     operator_key_file: Path | None = None
 
@@ -196,8 +241,11 @@ class Settings(BaseSettings):
     # update by themselves.
     public_url: AnyHttpUrl | None = None
     processes: Annotated[int, Field(ge=1, le=1024)] | None = None  # one a core when None
+    # How long events can be watched afterwards.
+    events_kept_days: Annotated[int, Field(ge=1, le=3650)] = 30
     api: ApiDoor = ApiDoor()
     admin: AdminDoor = AdminDoor()
+    edge: EdgeDoor = EdgeDoor()
     metrics: Exposition = Exposition()
     database: DatabasePool = DatabasePool()
     worker: WorkerPool = WorkerPool()
@@ -215,8 +263,25 @@ class Settings(BaseSettings):
 
     @property
     def master_key_bytes(self) -> bytes:
-        """The master key, 32 bytes."""
-        return _decode_master_key(self.master_key)
+        """The master key, 32 bytes. MissingSetting where only the edge may run."""
+        if self.master_key is None:
+            raise MissingSetting(
+                "Set PASSMILL_MASTER_KEY: with PASSMILL_EDGE_KEY only the edge runs."
+            )
+        return _decode_key(self.master_key, "master_key")
+
+    @property
+    def edge_key_bytes(self) -> bytes | None:
+        """The edge's key, 32 bytes; None where it is to be derived from the master key."""
+        return None if self.edge_key is None else _decode_key(self.edge_key, "edge_key")
+
+    def require_master_key(self) -> SecretStr:
+        """The master key as it was given. MissingSetting where only the edge may run."""
+        if self.master_key is None:
+            raise MissingSetting(
+                "Set PASSMILL_MASTER_KEY: with PASSMILL_EDGE_KEY alone only the edge runs."
+            )
+        return self.master_key
 
     @model_validator(mode="before")
     @classmethod
@@ -235,8 +300,13 @@ class Settings(BaseSettings):
         return read
 
     @model_validator(mode="after")
-    def _check_master_key(self) -> Self:
-        _decode_master_key(self.master_key)
+    def _check_keys(self) -> Self:
+        if self.master_key is None and self.edge_key is None:
+            raise ValueError("master_key is missing (or edge_key, for the edge)")
+        if self.master_key is not None:
+            _decode_key(self.master_key, "master_key")
+        if self.edge_key is not None:
+            _decode_key(self.edge_key, "edge_key")
         return self
 
 

@@ -1,5 +1,6 @@
-"""The parent of API processes, which share one port, and of workers: restarted when they die,
-drained in the end. It never imports grpc: a process is started anew, not forked."""
+"""The parent of API processes, which share one port, of edge processes, which share another, and of
+workers: restarted when they die, drained in the end. It never imports grpc: a process is started
+anew, not forked."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 import structlog
 
-from passmill.settings import Door, Exposition
+from passmill.settings import Door, EdgeDoor, Exposition
 from passmill.telemetry.exposition import MetricsServer, MetricsView
 from passmill.telemetry.metrics_directory import prepare_metrics_directory
 
@@ -40,6 +42,12 @@ MALLOC_SETTINGS: Final[Mapping[str, str]] = {
 is free, and the fresh pages of the next one cost as much as its signature. A process keeps up to
 256 MiB that way."""
 
+_NOT_FOR_EDGES: Final = frozenset(
+    f"PASSMILL_{name}{ending}"
+    for name in ("MASTER_KEY", "OPERATOR_KEY", "DATABASE_OWNER_URL", "EDGE_KEY")
+    for ending in ("", "_FILE")
+)
+
 
 class ProcessFailed(Exception):
     """A process ended at its start, or not all became ready in time; its log says why."""
@@ -60,11 +68,22 @@ class RestartDelay:
         return delay
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """Edge processes. `key`: the one secret they are given, in Base64; no process that the internet
+    reaches has the master key."""
+
+    door: EdgeDoor
+    processes: int
+    key: str = field(repr=False)
+
+
 class Supervisor:
     """Context manager: starts the processes, waits until all are ready, stops them in the end.
 
     `processes`: API processes, None for one a core, 0 for none. `workers`: worker processes.
-    `environment`: the PASSMILL_* variables each of them reads;
+    `edges`: started after the others, which leave the mark that an edge's key is checked with.
+    `environment`: the PASSMILL_* variables each of them reads, edges all but the secrets;
     what is given here beside them must say the same.
     """
 
@@ -76,6 +95,7 @@ class Supervisor:
         exposition: Exposition,
         processes: int | None,
         workers: int = 0,
+        edges: Edges | None = None,
         drain_seconds: float,
         environment: Mapping[str, str],
     ) -> None:
@@ -85,20 +105,25 @@ class Supervisor:
         self._drain_seconds = drain_seconds
         self._environment = dict(environment)
         self._api_count = (os.cpu_count() or 1) if processes is None else processes
-        self._count = self._api_count + workers
+        self._edges = edges
+        self._inner_count = self._api_count + workers
+        self._count = self._inner_count + (edges.processes if edges is not None else 0)
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stack = ExitStack()
         self._log = structlog.get_logger("passmill.supervisor")
         self.api_port = 0
         self.admin_port = 0
+        self.edge_port = 0
         self.metrics_port = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._view = MetricsView(directory=self._prepare_metrics(stack))
             if self._api_count:
-                self.api_port = _reserve_port(stack, self._api)
-                self.admin_port = _reserve_port(stack, self._admin)
+                self.api_port = reserve_port(stack, self._api)
+                self.admin_port = reserve_port(stack, self._admin)
+            if self._edges is not None:
+                self.edge_port = reserve_port(stack, self._edges.door)
             self.metrics_port = stack.enter_context(
                 MetricsServer(
                     view=self._view,
@@ -108,9 +133,10 @@ class Supervisor:
                 )
             ).port
             stack.callback(self._stop)
-            for index in range(self._count):
-                self._processes.append(self._start(index))
-            self._wait_until_ready()
+            for stop in (self._inner_count, self._count):
+                while len(self._processes) < stop:
+                    self._processes.append(self._start(len(self._processes)))
+                self._wait_until_ready()
             self._stack = stack.pop_all()
         self._log.info("supervisor.ready", processes=self._count, port=self.api_port)
         return self
@@ -126,7 +152,12 @@ class Supervisor:
     @property
     def worker_ids(self) -> list[int]:
         """Of the workers alive now; one that died is replaced by `run`."""
-        return _alive(self._processes[self._api_count :])
+        return _alive(self._processes[self._api_count : self._inner_count])
+
+    @property
+    def edge_ids(self) -> list[int]:
+        """Of the edge processes alive now; one that died is replaced by `run`."""
+        return _alive(self._processes[self._inner_count :])
 
     def run(self, stop: threading.Event) -> None:
         """Watches over the processes until `stop` is set; one that dies is started again, after a
@@ -135,9 +166,9 @@ class Supervisor:
         Raises ProcessFailed when one ends because it must not run here.
         """
         delays = [
-            RestartDelay()
-            if index < self._api_count
-            else RestartDelay(long_life_seconds=_WORKER_LIFE_SECONDS)
+            RestartDelay(long_life_seconds=_WORKER_LIFE_SECONDS)
+            if self._api_count <= index < self._inner_count
+            else RestartDelay()
             for index in range(self._count)
         ]
         started = [time.monotonic()] * len(self._processes)
@@ -177,10 +208,15 @@ class Supervisor:
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         environment = {**MALLOC_SETTINGS, **os.environ, **self._environment}
+        if self._edges is not None and index >= self._inner_count:
+            environment = edge_environment(environment, key=self._edges.key)
         return subprocess.Popen(self._command(index), stdin=subprocess.PIPE, env=environment)
 
     def _command(self, index: int) -> list[str]:
-        """The API processes come first, the first of them with the admin port, then the workers."""
+        """The API processes come first, the first of them with the admin port, then the workers,
+        then the edges."""
+        if index >= self._inner_count:
+            return [sys.executable, "-m", "passmill.edge_process", "--port", str(self.edge_port)]
         if index >= self._api_count:
             return [sys.executable, "-m", "passmill.worker_process"]
         command = [
@@ -196,7 +232,7 @@ class Supervisor:
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + _START_SECONDS
-        while self._view.ready_processes() < self._count:
+        while self._view.ready_processes() < len(self._processes):
             if any(process.poll() is not None for process in self._processes):
                 raise ProcessFailed("A process ended at its start; its log says why.")
             if time.monotonic() > end:
@@ -219,11 +255,17 @@ class Supervisor:
                 process.stdin.close()
 
 
+def edge_environment(environment: Mapping[str, str], *, key: str) -> dict[str, str]:
+    """What an edge process is to know of `environment`: nothing that opens more than `key` does."""
+    kept = {name: text for name, text in environment.items() if name.upper() not in _NOT_FOR_EDGES}
+    return {**kept, "PASSMILL_EDGE_KEY": key}
+
+
 def _alive(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
     return [process.pid for process in processes if process.poll() is None]
 
 
-def _reserve_port(stack: ExitStack, door: Door) -> int:
+def reserve_port(stack: ExitStack, door: Door) -> int:
     """Holds the door's port (a free one for 0) for our processes. OSError when it is taken.
 
     A socket that is bound and does not listen gets no connections; those of the processes, bound

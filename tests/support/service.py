@@ -30,6 +30,8 @@ from passmill.v1 import admin_service_pb2, api_scope_pb2, program_service_pb2, t
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1.admin_service_pb2_grpc import AdminServiceStub
 from passmill.v1.campaign_service_pb2_grpc import CampaignServiceStub
+from passmill.v1.device_service_pb2_grpc import DeviceServiceStub
+from passmill.v1.event_service_pb2_grpc import EventServiceStub
 from passmill.v1.pass_service_pb2_grpc import PassServiceStub
 from passmill.v1.program_service_pb2_grpc import ProgramServiceStub
 from passmill.v1.request_meta_pb2 import RequestMeta
@@ -43,6 +45,8 @@ from tests.support.templates import assets
 if TYPE_CHECKING:  # these exist for type checkers only
     from passmill.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
     from passmill.v1.campaign_service_pb2_grpc import CampaignServiceAsyncStub
+    from passmill.v1.device_service_pb2_grpc import DeviceServiceAsyncStub
+    from passmill.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from passmill.v1.pass_service_pb2_grpc import PassServiceAsyncStub
     from passmill.v1.program_service_pb2_grpc import ProgramServiceAsyncStub
     from passmill.v1.template_service_pb2_grpc import TemplateServiceAsyncStub
@@ -117,6 +121,8 @@ class Member:
     programs: ProgramServiceAsyncStub
     templates: TemplateServiceAsyncStub
     campaigns: CampaignServiceAsyncStub
+    devices: DeviceServiceAsyncStub
+    events: EventServiceAsyncStub
     admin: AdminServiceAsyncStub
 
 
@@ -146,6 +152,8 @@ class Service:
             programs=ProgramServiceStub(api),
             templates=TemplateServiceStub(api),
             campaigns=CampaignServiceStub(api),
+            devices=DeviceServiceStub(api),
+            events=EventServiceStub(api),
             admin=AdminServiceStub(admin),
         )
 

@@ -27,7 +27,7 @@ def environment_of(settings: Settings, **more: str) -> dict[str, str]:
     variables = {
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "REDIS_URL": settings.redis_url.get_secret_value(),
-        "MASTER_KEY": settings.master_key.get_secret_value(),
+        "MASTER_KEY": settings.require_master_key().get_secret_value(),
         "OPERATOR_KEY": settings.operator_key.get_secret_value(),
         "PUBLIC_URL": WEB_SERVICE_URL,
         "DATABASE__MIN_CONNECTIONS": "1",

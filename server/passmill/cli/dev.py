@@ -20,6 +20,7 @@ def run(data_dir: Path, stop: threading.Event) -> int:
     with LocalService(
         data_dir=data_dir,
         workers=1,
+        edges=1,
         usual_ports=True,
         on_step=_say,
         settings={"PASSMILL_LOG__LEVEL": "info"},
@@ -37,6 +38,7 @@ def run(data_dir: Path, stop: threading.Event) -> int:
             return 1
         _say(f"gRPC        {service.api_address}")
         _say(f"admin       {service.admin_address}  (reflection is on)")
+        _say(f"web service {service.edge_url}  (its certificate's root: {service.edge_root_file})")
         _say(f"metrics     {service.metrics_url}")
         _say(f"data        {data_dir}  ({ROOT_FILE}: what the passes' signatures are checked with)")
         _say(f"template    {club.template_id}  (the coffee club's card)")

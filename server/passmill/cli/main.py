@@ -1,4 +1,4 @@
-"""`passmill`: serve, migrate, check-config, campaign, dev, demo."""
+"""`passmill`: serve, edge-key, migrate, check-config, campaign, events, dev, demo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from passmill import __version__
 from passmill.cli import serve
 from passmill.embedded.errors import EmbeddedServerError
-from passmill.settings import UnknownSetting, load_settings
+from passmill.settings import MissingSetting, UnknownSetting, load_settings
 from passmill.store.migrate import MigrationRefused, migrate
 from passmill.supervisor import ProcessFailed
 
@@ -27,10 +27,12 @@ def main(arguments: list[str] | None = None) -> None:
         arguments = sys.argv[1:]
     if arguments[:1] == ["campaign"]:
         sys.exit(_campaign(arguments[1:]))
+    if arguments[:1] == ["events"]:
+        sys.exit(_events(arguments[1:]))
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
-    except (UnknownSetting, ValidationError) as error:
+    except (MissingSetting, UnknownSetting, ValidationError) as error:
         _fail(f"The settings are not right: {error}", status=2)
     except (ProcessFailed, MigrationRefused, EmbeddedServerError, OSError) as error:
         _fail(str(error), status=1)
@@ -52,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
         run=lambda parsed: serve.run(load_settings(), _stop_event(), role=parsed.role)
     )
 
+    command = commands.add_parser(
+        "edge-key", help="print PASSMILL_EDGE_KEY, the one secret of edges on other machines"
+    )
+    command.set_defaults(run=_edge_key)
+
     command = commands.add_parser("migrate", help="bring the database's schema up to date")
     command.add_argument(
         "--before-rollout",
@@ -63,8 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("check-config", help="read the settings and say if they are good")
     command.set_defaults(run=_check_config)
 
-    # Parsed by itself: it needs the client.
+    # Parsed by themselves: they need the client.
     commands.add_parser("campaign", help="import recipients, watch and steer campaigns, export")
+    commands.add_parser("events", help="tell what happened, and what happens")
 
     command = commands.add_parser("dev", help="run everything here on embedded servers")
     command.add_argument(
@@ -89,6 +97,11 @@ def _migrate(parsed: argparse.Namespace) -> int:
     owner_url = settings.database_owner_url.get_secret_value()
     applied = asyncio.run(migrate(owner_url, stop_before_post=parsed.before_rollout))
     print(f"{applied} migrations applied." if applied else "The schema is up to date.")
+    return 0
+
+
+def _edge_key(_: argparse.Namespace) -> int:
+    print(serve.edge_key(load_settings()))
     return 0
 
 
@@ -124,6 +137,15 @@ def _campaign(arguments: list[str]) -> int:
         _fail(f"`passmill campaign` needs {missing.name}: install passmill-client's wheel.")
 
     return campaign.main(arguments)
+
+
+def _events(arguments: list[str]) -> int:
+    try:
+        from passmill.cli import events  # noqa: PLC0415 - only here
+    except ModuleNotFoundError as missing:
+        _fail(f"`passmill events` needs {missing.name}: install passmill-client's wheel.")
+
+    return events.main(arguments)
 
 
 def _positive(text: str) -> int:

@@ -1,5 +1,5 @@
-"""A whole Passmill on this machine: embedded servers, throw-away keys, API processes. For `passmill
-dev` and `passmill demo`, for the end-to-end tests and the benches."""
+"""A whole Passmill on this machine: embedded servers, throw-away keys, processes of every role. For
+`passmill dev` and `passmill demo`, for the end-to-end tests and the benches."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from typing import Self
 
 from passmill.dev.ports import ANY_PORT, HOST, choose_port
 from passmill.dev.private_file import write_private
+from passmill.dev.tls_files import local_tls_files
+from passmill.domain.keyring import Keyring
 from passmill.embedded import EmbeddedServers
-from passmill.settings import AdminDoor, ApiDoor, Exposition, Limits
+from passmill.settings import AdminDoor, ApiDoor, EdgeDoor, Exposition, Limits
 from passmill.store.migrate import migrate
-from passmill.supervisor import Supervisor
+from passmill.supervisor import Edges, Supervisor, reserve_port
 
 _SECRETS_FILE = "secrets.env"
 
@@ -25,7 +27,9 @@ _SECRETS_FILE = "secrets.env"
 class LocalService:
     """Context manager. With `data_dir` everything is kept there, and found again the next time.
 
-    `processes`: API processes, None for one a core. `workers`: worker processes.
+    `processes`: API processes, None for one a core. `workers`: worker processes. `edges`: edge
+    processes, with TLS by an authority of their own (`edge_root_file`); passes name `edge_url` as
+    their web service unless `settings` say otherwise.
     `durable`: whether a commit survives a crash of the machine; by default if it is kept.
     `usual_ports`: those of a service in production where they are free, and others, told to
     `on_step`, where they are not; without it any ports.
@@ -38,6 +42,7 @@ class LocalService:
         data_dir: Path | None = None,
         processes: int | None = None,
         workers: int = 0,
+        edges: int = 0,
         durable: bool | None = None,
         usual_ports: bool = False,
         on_step: Callable[[str], None] = lambda step: None,
@@ -46,6 +51,7 @@ class LocalService:
         self._data_dir = data_dir
         self._processes = processes
         self._workers = workers
+        self._edges = edges
         self._durable = durable
         self._usual_ports = usual_ports
         self._on_step = on_step
@@ -54,6 +60,8 @@ class LocalService:
         self._crash: Callable[[float], None] = lambda seconds: None
         self.api_address = ""
         self.admin_address = ""
+        self.edge_url = ""
+        self.edge_root_file: Path | None = None
         self.metrics_url = ""
         self.operator_key = ""
         self.database_url = ""
@@ -71,6 +79,7 @@ class LocalService:
             self._on_step("preparing the database")
             runner.run(migrate(servers.owner_url))
             environment = self._environment(servers, audit_file=self._audit_file(stack))
+            edges = self._open_edges(stack, environment) if self._edges else None
             self._on_step("starting the processes")
             self.supervisor = stack.enter_context(
                 Supervisor(
@@ -79,6 +88,7 @@ class LocalService:
                     exposition=Exposition(port=self._port(Exposition().port)),
                     processes=self._processes,
                     workers=self._workers,
+                    edges=edges,
                     drain_seconds=Limits().drain_seconds,
                     environment=environment,
                 )
@@ -105,10 +115,34 @@ class LocalService:
         """Of the workers alive now."""
         return self.supervisor.worker_ids
 
+    @property
+    def edge_process_ids(self) -> list[int]:
+        """Of the edge processes alive now."""
+        return self.supervisor.edge_ids
+
     def crash_database(self, *, down_seconds: float) -> None:
         """For tests of what that does: stops PostgreSQL at once, and starts it again later. Call it
         from the thread that entered: the servers live as long as that."""
         self._crash(down_seconds)
+
+    def _open_edges(self, stack: ExitStack, environment: dict[str, str]) -> Edges:
+        """Decides the edges' port and certificate, and tells all processes of them."""
+        port = reserve_port(stack, EdgeDoor(port=self._port(EdgeDoor().port)))
+        files = local_tls_files(self._folder(stack, "tls"))
+        self.edge_url = f"https://localhost:{port}"
+        self.edge_root_file = files.root
+        given = {
+            "PASSMILL_PUBLIC_URL": self.edge_url,
+            "PASSMILL_EDGE__TLS_CERTIFICATE_FILE": str(files.certificate),
+            "PASSMILL_EDGE__TLS_KEY_FILE": str(files.key),
+        }
+        environment.update(given | self._more_settings)
+        master_key = base64.b64decode(environment["PASSMILL_MASTER_KEY"])
+        return Edges(
+            door=EdgeDoor(port=port),
+            processes=self._edges,
+            key=base64.b64encode(Keyring(master_key).edge_key).decode("ascii"),
+        )
 
     def _port(self, usual: int) -> int:
         if not self._usual_ports:
@@ -120,10 +154,12 @@ class LocalService:
 
     def _audit_file(self, stack: ExitStack) -> Path:
         # Beside the data, not between the lines of whoever shows what is being done.
-        folder = self._data_dir or Path(
-            stack.enter_context(TemporaryDirectory(prefix="passmill-audit-"))
+        return self._folder(stack, "audit") / "audit.log"
+
+    def _folder(self, stack: ExitStack, purpose: str) -> Path:
+        return self._data_dir or Path(
+            stack.enter_context(TemporaryDirectory(prefix=f"passmill-{purpose}-"))
         )
-        return folder / "audit.log"
 
     def _environment(self, servers: EmbeddedServers, *, audit_file: Path) -> dict[str, str]:
         is_durable = self._durable if self._durable is not None else self._data_dir is not None

@@ -1,0 +1,22 @@
+"""The rooms for people and machines with a browser's manners, on Starlette: health so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+
+def make_pages(*, is_ready: Callable[[], bool]) -> Starlette:
+    """The application behind every path that is not the web service's. `is_ready`: whether a load
+    balancer should send requests here."""
+
+    async def healthz(_: Request) -> Response:
+        if is_ready():
+            return PlainTextResponse("ok\n")
+        return PlainTextResponse("not ready\n", status_code=503, headers={"retry-after": "5"})
+
+    return Starlette(routes=[Route("/healthz", healthz, methods=["GET"])])

@@ -1,0 +1,104 @@
+"""The HTTPS server of one process: granian in our own event loop (https://github.com/emmett-framework/granian).
+
+Several processes listen on one port (SO_REUSEPORT).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.server.embed import Server
+from starlette.types import ASGIApp
+
+from passmill.edge.connections import ConnectionWatch
+from passmill.settings import EdgeDoor
+
+_BACKLOG: Final = 4096
+# Of a request's head. Phones send less than 2 KiB.
+_MAX_HEAD_BYTES: Final = 16 << 10
+# What a client may send ahead of our reading: twice what any route takes.
+_STREAM_WINDOW_BYTES: Final = 128 << 10
+_CONNECTION_WINDOW_BYTES: Final = 512 << 10
+_START_SECONDS: Final = 10.0
+_PROBE_SECONDS: Final = 0.02
+_LAST_SECONDS: Final = 2.0
+
+
+@asynccontextmanager
+async def open_edge_server(
+    app: ASGIApp, *, place: EdgeDoor, port: int, watch: ConnectionWatch, drain_seconds: float
+) -> AsyncIterator[None]:
+    """Serves `app` on `port`; at the end takes no more requests and answers those it has.
+
+    TLS 1.2 and up, HTTP/2 and 1.1 by ALPN. Raises OSError or granian's errors when it cannot
+    listen.
+    """
+    server = Server(
+        app,
+        address=place.host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.auto,
+        websockets=False,
+        backlog=_BACKLOG,
+        backpressure=place.max_connections,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=place.header_seconds * 1000, max_buffer_size=_MAX_HEAD_BYTES
+        ),
+        http2_settings=HTTP2Settings(
+            initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
+            initial_stream_window_size=_STREAM_WINDOW_BYTES,
+            max_concurrent_streams=place.max_streams_per_connection,
+            max_headers_size=_MAX_HEAD_BYTES,
+        ),
+        log_enabled=False,
+        ssl_cert=place.tls_certificate_file,
+        ssl_key=place.tls_key_file,
+        ssl_protocol_min=SSLProtocols.tls12,
+        ssl_ca=place.client_ca_file,
+        ssl_client_verify=place.client_ca_file is not None,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(server.serve())
+        await _wait_until_open(place.host, port, serving)
+        watching = tasks.create_task(watch.run_forever())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await _stop(server, serving, watch, drain_seconds)
+
+
+async def _wait_until_open(host: str, port: int, serving: asyncio.Task[None]) -> None:
+    """Until connections are taken, so that nobody is told of a door that is not there yet."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - any of ours
+    async with asyncio.timeout(_START_SECONDS):
+        while not serving.done():
+            try:
+                _, writer = await asyncio.open_connection(address, port)
+            except OSError:
+                await asyncio.sleep(_PROBE_SECONDS)
+            else:
+                writer.close()
+                return
+
+
+async def _stop(
+    server: Server, serving: asyncio.Task[None], watch: ConnectionWatch, drain_seconds: float
+) -> None:
+    server.stop()  # type: ignore[no-untyped-call]
+    done, _ = await asyncio.wait([serving], timeout=drain_seconds)
+    if done:
+        return
+    # Somebody reads slowly, or has said nothing since the handshake.
+    structlog.get_logger("passmill.edge").warning("edge.drain_cut", seconds=drain_seconds)
+    watch.end_all()
+    done, _ = await asyncio.wait([serving], timeout=_LAST_SECONDS)
+    if not done:
+        serving.cancel()
