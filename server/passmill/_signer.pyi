@@ -2,7 +2,8 @@
 
 Every call does its work without the GIL, which it takes to copy results out, and may be made from
 any thread. Inputs are copied or held, never changed; private keys do not become Python objects.
-Times are Unix seconds (UTC), given by the caller: the signer reads no clock. A defect inside raises
+Times are Unix seconds (UTC), given by the caller: the signer reads no clock (pushes have a deadline,
+counted from the call). A defect inside raises
 `SigningFailed`; it cannot take the process down.
 """
 
@@ -16,6 +17,9 @@ __all__ = [
     "InvalidBundle",
     "InvalidIdentity",
     "PreparedRevision",
+    "PushEngine",
+    "PushOutcomes",
+    "PushPool",
     "SignerError",
     "SigningCertificate",
     "SigningFailed",
@@ -290,3 +294,85 @@ def read_bundle(data: bytes, *, root: bytes) -> BundleReport:
     the signing time, and pass type and team in `pass.json`. Raises `InvalidBundle`,
     `DigestMismatch`, `InvalidIdentity`.
     """
+
+@final
+class PushEngine:
+    """Threads that drive the connections of any number of pools: one is enough for 100,000 pushes a
+    second. They end when the engine and its pools are gone."""
+
+    def __new__(cls, *, threads: int = 1) -> PushEngine:
+        """Start 1 to 64 threads. Raises `ValueError`, or `OSError` when the system gives none."""
+
+@final
+class PushPool:
+    """Connections to Apple's push service that show one identity's certificate, kept for hours."""
+
+    def __new__(
+        cls,
+        engine: PushEngine,
+        identity: SigningIdentity,
+        *,
+        host: str,
+        port: int,
+        roots: bytes | None = None,
+        connections: int = 1,
+        ping_seconds: float = 15.0,
+        connect_seconds: float = 5.0,
+    ) -> PushPool:
+        """Prepare a pool; nothing is connected before there is something to push.
+
+        `roots`: the certificates to trust as PEM, by default the public ones of Mozilla's list. At
+        most `connections` (1 to 64) are opened. One that has been silent for `ping_seconds` is
+        pinged, after a third of that while pushes wait for answers, and given up when no pong comes
+        within `ping_seconds` (at most 5). Raises `ValueError`.
+        """
+
+    def push_many(
+        self,
+        tokens: Sequence[str],
+        *,
+        topic: str,
+        expiration: int,
+        deadline_seconds: float,
+        attempts: int = 8,
+    ) -> PushOutcomes:
+        """Send one push a token and block until each has ended, at the latest by the deadline.
+
+        At most 1,000,000 tokens; several calls share the connections and take turns. `topic`: the
+        pass type identifier. `expiration`: the Unix second until which Apple keeps a push for a
+        device that is off; 0 for not at all. What the service did not take, or what was lost, is
+        sent again within the deadline; so is 429 and 5xx, after `Retry-After` or a second or more, at
+        most `attempts` times in all. Raises `ValueError` for a call that cannot be made: a topic or
+        token that is not a text, or a closed pool.
+        """
+
+    def close(self) -> None:
+        """End what is being pushed as unreachable (`CLOSED`), and close the connections."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, repeated ones too."""
+
+    @property
+    def connections(self) -> int:
+        """Connections opened so far."""
+
+@final
+class PushOutcomes:
+    """What became of the pushes of a call."""
+
+    @property
+    def statuses(self) -> bytes:
+        """One byte a token: 0 accepted, 1 rejected, 2 invalidated, 3 unreachable."""
+
+    @property
+    def details(self) -> list[tuple[int, int, str, int]]:
+        """Of each push that was not accepted, by place: the place, the HTTP status (0 without an
+        answer), the reason, and since when the token is dead (milliseconds since 1970, else 0).
+
+        The reason is Apple's, or empty when the answer had none; of the unreachable it is `DNS`,
+        `CONNECT`, `TLS`, `TIMEOUT`, `GOAWAY`, `RESET`, `PROTOCOL` or `CLOSED`. A token that cannot
+        stand in a path is rejected here as Apple would, with 400 `BadDeviceToken`.
+        """
+
+    def __len__(self) -> int: ...

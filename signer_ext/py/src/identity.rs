@@ -101,7 +101,7 @@ impl SigningCertificate {
 /// A certificate with its private key, which never becomes a Python object.
 #[pyclass(frozen, module = "passmill._signer")]
 pub(crate) struct SigningIdentity {
-    pub(crate) inner: pkpass::SigningIdentity,
+    pub(crate) inner: Arc<pkpass::SigningIdentity>,
 }
 
 #[pymethods]
@@ -118,7 +118,7 @@ impl SigningIdentity {
         let inner = detached(python, || {
             pkpass::SigningIdentity::from_pkcs12(&data, &password, &intermediates, now)
         })?;
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     #[staticmethod]
@@ -140,7 +140,7 @@ impl SigningIdentity {
                 now,
             )
         })?;
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     #[staticmethod]
@@ -156,7 +156,7 @@ impl SigningIdentity {
         let inner = detached(python, || {
             pkpass::SigningIdentity::unwrap_key(&wrapped, &wrapping_key, certificate, now)
         })?;
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     #[pyo3(signature = (*, wrapping_key))]

@@ -1,5 +1,5 @@
-//! `passmill._signer`: the Python face of `pkpass`. It converts and maps errors; every rule is in
-//! `pkpass`.
+//! `passmill._signer`: the Python face of `pkpass` and `apns`. It converts and maps errors; every rule
+//! is in those.
 //!
 //! Inputs are held as immutable bytes, the work runs without the GIL, and a panic becomes
 //! `SigningFailed`. What the functions promise is documented where Python readers look:
@@ -10,6 +10,7 @@
 mod bundle;
 mod errors;
 mod identity;
+mod push;
 
 use pyo3::prelude::*;
 use zeroizing_alloc::ZeroAlloc;
@@ -21,7 +22,7 @@ static WIPING: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 #[pymodule(gil_used = false)]
 mod _signer {
-    use super::{PyModule, PyModuleMethods, PyResult, bundle, errors, identity};
+    use super::{PyModule, PyModuleMethods, PyResult, bundle, errors, identity, push};
     use pyo3::Bound;
 
     #[pymodule_export]
@@ -35,6 +36,8 @@ mod _signer {
     };
     #[pymodule_export]
     use identity::{SigningCertificate, SigningIdentity};
+    #[pymodule_export]
+    use push::{PushEngine, PushOutcomes, PushPool};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -45,6 +45,10 @@ impl RsaKey {
         };
         Ok(Self { library: Box::new(library), batch })
     }
+
+    pub(crate) fn library(&self) -> &rsa::KeyPair {
+        &self.library
+    }
 }
 
 fn rsa_der(key: &rsa::KeyPair) -> Result<Zeroizing<Vec<u8>>> {
