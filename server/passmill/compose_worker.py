@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from passmill.compose_frame import Frame, open_frame
 from passmill.domain.campaigns import ActionKind
 from passmill.domain.clock import Clock, SystemClock
 from passmill.failpoints import Failpoints
-from passmill.jobs.worker import Handler, Worker
+from passmill.jobs.worker import Worker
 from passmill.settings import Settings
 from passmill.store.database import Database
 from passmill.store.jobs import JobKind, JobPayload, open_job_queue
@@ -35,7 +35,7 @@ class WorkerServices:
     """What a worker runs."""
 
     database: Database
-    worker: Worker
+    worker: Worker[JobPayload]
     serve_shard: ServeShard
     settle_campaign: SettleCampaign
     begin_scheduled: BeginScheduled
@@ -88,7 +88,7 @@ def _services(frame: Frame) -> WorkerServices:
     async def give_up(payload: JobPayload) -> bool:
         return await serve_shard.give_up(payload.tenant_id, payload.campaign_id)
 
-    handlers: dict[JobKind, Handler] = {
+    handlers: dict[JobKind, Callable[[JobPayload], Awaitable[None]]] = {
         JobKind.SHARD: serve,
         JobKind.START: begin,
         JobKind.SETTLE: see_to,
@@ -98,6 +98,7 @@ def _services(frame: Frame) -> WorkerServices:
         database=frame.database,
         worker=Worker(
             open_queue=lambda: open_job_queue(settings.database_url.get_secret_value()),
+            decode=JobPayload.decode,
             handlers=handlers,
             give_up=give_up,
             metrics=frame.campaign_metrics,

@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 from pgqueuer.adapters.persistence.queries import Queries
@@ -20,10 +21,19 @@ from pgqueuer.models import Job
 from pgqueuer.qm import QueueManager
 
 from passmill.errors import AppError, ErrorKind
-from passmill.store.jobs import JobKind, JobPayload
+from passmill.store.jobs import JobKind
 from passmill.telemetry.campaign_metrics import CampaignMetrics
 
-Handler: TypeAlias = Callable[[JobPayload], Awaitable[None]]
+
+class Payload(Protocol):
+    """What a job is about."""
+
+    def log_fields(self) -> Mapping[str, str]:
+        """What the log says of it."""
+        ...
+
+
+AnyPayload = TypeVar("AnyPayload", bound=Payload)
 
 # An idle worker looks so often by itself, should it miss a notification.
 _POLL: Final = timedelta(seconds=5)
@@ -36,25 +46,32 @@ _TRIES: Final = 6
 _PASSING: Final = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.CONFLICT})
 
 
-class Worker:
+class Worker(Generic[AnyPayload]):
     """Serves jobs until told to stop.
 
-    `open_queue`: connects to the queue. `handlers`: what each kind of job does. `give_up`: called
-    when a job has failed too often for no known reason; gives whether that did, else the job is put
-    back. `concurrent_jobs`: at least 2, so that one job's writing goes along with another's
-    signing.
+    `open_queue`: connects to the queue. `decode`: a job's payload; ValueError for what is none.
+    `handlers`: what each kind of job does. `give_up`: called when a job has failed too often for no
+    known reason; gives whether that did, else the job is put back. `concurrent_jobs`: at least 2,
+    so that one job's writing goes along with another's signing. `batch_size`: jobs taken at once, at
+    most half of those. `most_at_once`: of a kind, in all workers together.
     """
 
     def __init__(
         self,
         *,
         open_queue: Callable[[], AbstractAsyncContextManager[Queries]],
-        handlers: Mapping[JobKind, Handler],
-        give_up: Callable[[JobPayload], Awaitable[bool]],
+        decode: Callable[[bytes | None], AnyPayload],
+        handlers: Mapping[JobKind, Callable[[AnyPayload], Awaitable[None]]],
+        give_up: Callable[[AnyPayload], Awaitable[bool]],
         metrics: CampaignMetrics,
         concurrent_jobs: int,
         heartbeat_seconds: float,
+        batch_size: int = 1,
+        most_at_once: Mapping[JobKind, int] = MappingProxyType({}),
     ) -> None:
+        self._decode = decode
+        self._batch_size = batch_size
+        self._most_at_once = most_at_once
         self._open_queue = open_queue
         self._handlers = handlers
         self._give_up = give_up
@@ -80,12 +97,17 @@ class Worker:
         manager = QueueManager(queue, queue.qbe.settings.channel)
         for kind in self._handlers:
             # Held, not deleted, should putting it back fail: upkeep lets it begin again.
-            manager.entrypoint(kind.value, accepts_context=False, on_failure="hold")(self._serve)
+            manager.entrypoint(
+                kind.value,
+                concurrency_limit=self._most_at_once.get(kind, 0),
+                accepts_context=False,
+                on_failure="hold",
+            )(self._serve)
         stopping = tasks.create_task(_pass_on(stop, manager.shutdown))
         try:
             await manager.run(
                 dequeue_timeout=_POLL,
-                batch_size=1,
+                batch_size=self._batch_size,
                 max_concurrent_tasks=self._concurrent_jobs,
                 shutdown_on_listener_failure=True,
                 heartbeat_timeout=self._heartbeat,
@@ -97,35 +119,36 @@ class Worker:
     async def _serve(self, job: Job) -> None:
         # PgQueuer keeps the traceback of what is put back, so none of ours goes with it: a driver's
         # message may hold what a row holds.
-        kind, payload = JobKind(job.entrypoint), JobPayload.decode(job.payload)
+        kind, payload = JobKind(job.entrypoint), self._decode(job.payload)
+        delay = _delay(job.attempts)
         try:
             await self._handlers[kind](payload)
         except AppError as error:
             self._note(kind, payload, job, error)
             may_pass = error.kind in _PASSING
+            delay = max(error.retry_after or delay, delay)
         except Exception:  # noqa: BLE001 - whatever it is, the job is put back
-            self._log.exception("job.failed", kind=kind.value, campaign_id=str(payload.campaign_id))
+            self._log.exception("job.failed", kind=kind.value, **payload.log_fields())
             self._metrics.job_retried(kind.value)
             may_pass = False
         else:
             return
         if may_pass or job.attempts < _TRIES or not await self._is_given_up(payload):
-            raise RetryRequested(delay=_delay(job.attempts))
+            raise RetryRequested(delay=delay)
 
-    async def _is_given_up(self, payload: JobPayload) -> bool:
+    async def _is_given_up(self, payload: AnyPayload) -> bool:
         try:
             return await self._give_up(payload)
         except Exception:  # noqa: BLE001 - put back, it is given up the next time
-            self._log.exception("job.not_given_up", campaign_id=str(payload.campaign_id))
+            self._log.exception("job.not_given_up", **payload.log_fields())
             return False
 
-    def _note(self, kind: JobKind, payload: JobPayload, job: Job, error: AppError) -> None:
+    def _note(self, kind: JobKind, payload: AnyPayload, job: Job, error: AppError) -> None:
         self._metrics.job_retried(kind.value)
         self._log.warning(
             "job.put_back",
             kind=kind.value,
-            campaign_id=str(payload.campaign_id),
-            shard_number=payload.shard_number,
+            **payload.log_fields(),
             attempts=job.attempts,
             reason=error.reason.value,
         )

@@ -20,6 +20,7 @@ from passmill.signing.revisions import LoadedRevision
 from passmill.store import outbox, passes
 from passmill.store.database import Transaction
 from passmill.store.passes import ListedPass
+from passmill.store.push_jobs import enqueue_push
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.find_pass import FindPass, PassRef
 from passmill.usecases.finish_signing import FinishSigning
@@ -190,13 +191,15 @@ class ChangePass:
             unsigned.append(altered)
         else:
             await passes.update_record(tx, altered)
-        await outbox.insert_event(
+        event_id = await outbox.insert_event(
             tx,
             kind=change.event,
             pass_ids=[altered.pass_id],
             detail='{"visible":true}' if is_visible else '{"visible":false}',
             now=self._clock.now(),
         )
+        if is_visible:
+            await enqueue_push(tx, event_id)
         return IssuedPass(
             wallet_pass=altered,
             serial_number=prepared.content.serial_number(altered.pass_id),

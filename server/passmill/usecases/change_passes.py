@@ -30,6 +30,7 @@ from passmill.signing.sealer import Sealer, SignRequest
 from passmill.store import changed_passes, outbox, shards
 from passmill.store.database import Database, Transaction
 from passmill.store.passes import ListedPass
+from passmill.store.push_jobs import enqueue_push
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.alterations import Alter, Alteration, Revisions
 from passmill.usecases.load_revision import LoadRevision
@@ -315,7 +316,7 @@ class ChangePasses:
         for is_visible in (True, False):
             pass_ids = [each.target.pass_id for each in changed if each.is_visible == is_visible]
             if pass_ids:
-                await outbox.insert_event(
+                event_id = await outbox.insert_event(
                     tx,
                     kind="campaign.shard_done",
                     pass_ids=pass_ids,
@@ -328,6 +329,8 @@ class ChangePasses:
                     ),
                     now=self._clock.now(),
                 )
+                if is_visible:
+                    await enqueue_push(tx, event_id, is_many=True)
 
 
 def make_change(

@@ -27,7 +27,7 @@ from passmill.usecases.pass_content import PassContents, TenantContent, digest_o
 _SWEEP_SECONDS = 5.0
 # Longer than a living process takes, however slow the machine; and so long has a sweeper for what
 # it took on, before another one may.
-_LEFT_BEHIND = timedelta(seconds=60)
+LEFT_BEHIND = timedelta(seconds=60)
 _SWEPT_AT_ONCE = 500
 _DEADLINE_SECONDS = 30.0
 
@@ -168,7 +168,7 @@ class FinishSigning:
         now = self._clock.now()
         async with self._database.transaction(caller) as tx:
             intents = await passes.take_intents(
-                tx, older_than=now - _LEFT_BEHIND, now=now, at_most=_SWEPT_AT_ONCE
+                tx, older_than=now - LEFT_BEHIND, now=now, at_most=_SWEPT_AT_ONCE
             )
         by_tenant: dict[TenantId, list[PassId]] = {}
         for tenant_id, pass_id in intents:

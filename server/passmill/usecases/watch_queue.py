@@ -46,7 +46,7 @@ class WatchQueue:
     async def __call__(self) -> None:
         """Measures the queue, and lets jobs begin again that could not even be put back."""
         async with self._database.transaction(_operator()) as tx:
-            state = await jobs.read_queue_state(tx)
+            state = await jobs.read_queue_state(tx, jobs.JobKind.SHARD)
             requeued = await jobs.requeue_failed_jobs(tx)
         self._metrics.queue(depth=state.waiting, oldest_seconds=state.oldest_seconds)
         if requeued:
