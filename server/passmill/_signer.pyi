@@ -27,6 +27,7 @@ __all__ = [
     "assemble",
     "inspect_png",
     "pack_passes",
+    "panic_on",
     "read_bundle",
     "render",
     "repaired_signatures",
@@ -236,6 +237,13 @@ def sign_batch(
     its `item` says which one. Raises as `render`, and `IdentityExpired` (signing time outside the
     certificate's validity), `SigningFailed`; `ValueError` if there are not as many lines as times
     or `threads` is below 1.
+    """
+
+def panic_on(mark: bytes) -> None:
+    """For tests of what a defect of the signer would cost: from now on, each batch of this process
+    that holds `mark` in a line panics, deep inside.
+
+    Once a process, else `ValueError`. Nothing in the service calls it, and no setting leads here.
     """
 
 def repaired_signatures() -> int:

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
 
 use pkpass::{Backend, Bundle, Document, Unsigned, Workers};
@@ -64,6 +64,9 @@ impl PreparedRevision {
 /// no handle.
 static REPAIRED: AtomicU64 = AtomicU64::new(0);
 
+/// What makes a pass panic: never set but in processes that tests start.
+static PANIC_ON: OnceLock<Vec<u8>> = OnceLock::new();
+
 /// What to sign, and who signs it.
 struct Batch<'a> {
     passes: Vec<Unsigned<'a>>,
@@ -94,7 +97,8 @@ impl<'a> Batch<'a> {
             None => available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
         let backend = if portable { Backend::Portable } else { Backend::Auto };
-        Ok(Self { passes, workers: Workers { threads, backend, repaired: &REPAIRED } })
+        let panic_on = PANIC_ON.get().map(Vec::as_slice);
+        Ok(Self { passes, workers: Workers { threads, backend, repaired: &REPAIRED, panic_on } })
     }
 }
 
@@ -136,6 +140,13 @@ pub(crate) fn sign_batch<'py>(
 
 fn to_column(python: Python<'_>, items: Vec<impl AsRef<[u8]>>) -> Column<'_> {
     items.into_iter().map(|item| PyBytes::new(python, item.as_ref())).collect()
+}
+
+#[pyfunction]
+pub(crate) fn panic_on(mark: PyBackedBytes) -> PyResult<()> {
+    PANIC_ON
+        .set(mark.to_vec())
+        .map_err(|_| PyValueError::new_err("this process has its mark already"))
 }
 
 #[pyfunction]

@@ -27,8 +27,8 @@ mod _signer {
 
     #[pymodule_export]
     use bundle::{
-        BundleReport, PreparedRevision, assemble, inspect_png, pack_passes, read_bundle, render,
-        repaired_signatures, seal, sign_batch,
+        BundleReport, PreparedRevision, assemble, inspect_png, pack_passes, panic_on, read_bundle,
+        render, repaired_signatures, seal, sign_batch,
     };
     #[pymodule_export]
     use errors::{

@@ -10,6 +10,7 @@ use rsa_mb::Backend;
 use crate::certificate::SigningCertificate;
 use crate::cms::SignedAttributes;
 use crate::error::{Error, Reason, Result};
+use crate::guard::contain;
 use crate::identity::SigningIdentity;
 use crate::manifest::{Sha1, sha1, sha256};
 use crate::render::Renderer;
@@ -50,6 +51,9 @@ pub struct Workers<'a> {
     /// Goes up by one for each signature that was computed wrongly, withheld, and made again by
     /// aws-lc. Any is a reason for alarm.
     pub repaired: &'a AtomicU64,
+    /// None but in tests of what a defect of ours would cost: a pass whose line holds these bytes
+    /// panics.
+    pub panic_on: Option<&'a [u8]>,
 }
 
 /// Renders and signs passes of one revision; results in the order of the passes.
@@ -130,7 +134,12 @@ fn in_chunks<'a, T: Send>(
             let start = next.fetch_add(CHUNK, Ordering::Relaxed);
             let Some(chunk) = passes.get(start..).filter(|rest| !rest.is_empty()) else { break };
             let chunk = chunk.get(..CHUNK).unwrap_or(chunk);
-            match work(&mut renderer, chunk) {
+            // A panic stops the others too, and does not let them sign what nobody gets.
+            let contained = contain(|| {
+                panic_if_marked(chunk, workers.panic_on);
+                work(&mut renderer, chunk)
+            });
+            match contained {
                 Ok(results) => done.push((start, results)),
                 Err(mut error) => {
                     is_stopped.store(true, Ordering::Relaxed);
@@ -170,6 +179,13 @@ fn in_chunks<'a, T: Send>(
     }
     done.sort_unstable_by_key(|(start, _)| *start);
     Ok(done.into_iter().flat_map(|(_, results)| results).collect())
+}
+
+/// The defect that tests ask for: to be caught by the guard as any other.
+fn panic_if_marked(passes: &[Unsigned<'_>], mark: Option<&[u8]>) {
+    let Some(mark) = mark.filter(|mark| !mark.is_empty()) else { return };
+    let is_marked = |pass: &Unsigned<'_>| pass.line.windows(mark.len()).any(|part| part == mark);
+    assert!(!passes.iter().any(is_marked), "a pass is marked to panic");
 }
 
 /// The `.pkpass` of a stored recipe: needs no private key, and equal input gives equal bytes.

@@ -10,7 +10,7 @@ use crate::testing::{Authority, Issue, KeyType, NOW, line, pass_json, revision};
 fn threads(count: usize) -> Workers<'static> {
     static REPAIRED: AtomicU64 = AtomicU64::new(0);
     let threads = NonZeroUsize::new(count).unwrap();
-    Workers { threads, backend: Backend::Auto, repaired: &REPAIRED }
+    Workers { threads, backend: Backend::Auto, repaired: &REPAIRED, panic_on: None }
 }
 
 fn rsa_identity(size: KeySize) -> SigningIdentity {
@@ -258,4 +258,20 @@ fn assembles_only_what_was_signed() {
         Err(Reason::Signature)
     );
     assert_eq!(reason(pass, own, &signed.digest, b""), Err(Reason::Signature));
+}
+
+/// A pass that panics costs its batch, whichever thread it is in; the next batch is signed.
+#[test]
+fn a_panic_is_an_error_of_the_batch() {
+    let identity = rsa_identity(KeySize::Rsa2048);
+    let (revision, lines) = (revision(), some_lines(3 * CHUNK));
+    let passes = unsigned(&lines);
+    for marked in [0, CHUNK, 3 * CHUNK - 1] {
+        let workers = Workers { panic_on: Some(&lines[marked]), ..threads(2) };
+        let error = sign_batch(&revision, &passes, &identity, workers).unwrap_err();
+        assert_eq!((error.reason, error.item), (Reason::Panic, None));
+        let others = sign_batch(&revision, &passes[..marked], &identity, workers).unwrap();
+        assert_eq!(others.len(), marked);
+    }
+    assert!(sign_batch(&revision, &passes, &identity, threads(2)).is_ok());
 }
