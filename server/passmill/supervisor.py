@@ -25,11 +25,10 @@ from passmill.telemetry.exposition import MetricsServer, MetricsView
 from passmill.telemetry.metrics_directory import prepare_metrics_directory
 
 _EX_CONFIG: Final = 78  # process.py: starting again is no use
-_FIRST_RESTART_SECONDS: Final = 1.0
+_QUICK_SECONDS: Final = 0.1
+_PATIENCE: Final = 10
+_SECONDS_A_DEATH: Final = 6.0  # of life, after which one death counts no more
 _LAST_RESTART_SECONDS: Final = 30.0
-_LONG_LIFE_SECONDS: Final = 60.0
-# A worker that lived so long had got to work. Nobody's calls fail when it dies soon again.
-_WORKER_LIFE_SECONDS: Final = 4.0
 _POLL_SECONDS: Final = 0.1
 _START_SECONDS: Final = 60.0
 # After the drain a process closes its pool and its threads.
@@ -54,18 +53,20 @@ class ProcessFailed(Exception):
 
 
 class RestartDelay:
-    """How long one place among the processes stays empty after a death: at first a second, then
-    twice as long each time, up to half a minute; a second again after a long life."""
+    """How long one place among the processes stays empty after a death: next to nothing at first,
+    for whatever killed one process has no say in the next. Ten deaths in a minute of life look like
+    a fault that stays: from then on a second, twice as long each time, up to half a minute."""
 
-    def __init__(self, *, long_life_seconds: float = _LONG_LIFE_SECONDS) -> None:
-        self._long_life_seconds = long_life_seconds
-        self._next = _FIRST_RESTART_SECONDS
+    def __init__(self) -> None:
+        self._deaths = 0.0
 
     def after(self, lived: float) -> float:
         """Seconds to wait before the next start; `lived`: seconds from the last one to the end."""
-        delay = _FIRST_RESTART_SECONDS if lived >= self._long_life_seconds else self._next
-        self._next = min(2 * delay, _LAST_RESTART_SECONDS)
-        return delay
+        forgotten = lived / _SECONDS_A_DEATH
+        self._deaths = min(max(self._deaths - forgotten, 0.0) + 1, _PATIENCE + 6)
+        if self._deaths <= _PATIENCE:
+            return _QUICK_SECONDS
+        return min(2.0 ** (self._deaths - _PATIENCE - 1), _LAST_RESTART_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +166,7 @@ class Supervisor:
 
         Raises ProcessFailed when one ends because it must not run here.
         """
-        delays = [
-            RestartDelay(long_life_seconds=_WORKER_LIFE_SECONDS)
-            if self._api_count <= index < self._inner_count
-            else RestartDelay()
-            for index in range(self._count)
-        ]
+        delays = [RestartDelay() for _ in self._processes]
         started = [time.monotonic()] * len(self._processes)
         restarts: dict[int, float] = {}  # when the places that are empty are filled again
         while not stop.wait(_POLL_SECONDS):

@@ -35,9 +35,10 @@ class Payload(Protocol):
 
 AnyPayload = TypeVar("AnyPayload", bound=Payload)
 
-# An idle worker looks so often by itself, should it miss a notification.
-_POLL: Final = timedelta(seconds=5)
-_RECONNECT_SECONDS: Final = 1.0
+# An idle worker looks so often by itself, should it miss a notification; and four times a
+# heartbeat, as nothing tells of another worker's silence.
+_LAST_POLL: Final = timedelta(seconds=5)
+_RECONNECT_SECONDS: Final = 0.5
 _FIRST_DELAY: Final = timedelta(milliseconds=200)
 _LAST_DELAY: Final = timedelta(seconds=15)
 # What fails so often for no reason we know is a fault of ours: a person must look.
@@ -106,7 +107,7 @@ class Worker(Generic[AnyPayload]):
         stopping = tasks.create_task(_pass_on(stop, manager.shutdown))
         try:
             await manager.run(
-                dequeue_timeout=_POLL,
+                dequeue_timeout=min(self._heartbeat / 4, _LAST_POLL),
                 batch_size=self._batch_size,
                 max_concurrent_tasks=self._concurrent_jobs,
                 shutdown_on_listener_failure=True,

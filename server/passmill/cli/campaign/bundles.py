@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,14 @@ from passmill.cli.campaign.errors import CommandFailed
 
 if TYPE_CHECKING:  # an extra
     from obstore.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedBundle:
+    """A .pkpass, and what it is called in the store."""
+
+    name: str
+    content: bytes
 
 
 class BundleStore:
@@ -38,16 +49,27 @@ class BundleStore:
         except (self._error, ValueError, OSError) as error:
             raise CommandFailed(f"--bundles {url}: {_first_line(error)}") from None
 
-    async def put(self, bundle: bytes) -> str:
-        """Stores a bundle; gives its name: its SHA-256, below a folder of the first two digits.
-        CommandFailed when the store refuses."""
-        digest = hashlib.sha256(bundle).hexdigest()
-        name = f"{digest[:2]}/{digest}.pkpass"
+    async def put(self, bundle: NamedBundle) -> str:
+        """Stores a bundle; gives its name. CommandFailed when the store refuses."""
         try:
-            await self._put(self._store, name, bundle)
+            await self._put(self._store, bundle.name, bundle.content)
         except (self._error, OSError) as error:
-            raise CommandFailed(f"{self._url} does not take {name}: {_first_line(error)}") from None
-        return name
+            raise CommandFailed(
+                f"{self._url} does not take {bundle.name}: {_first_line(error)}"
+            ) from None
+        return bundle.name
+
+
+def name_bundle(content: bytes) -> NamedBundle:
+    """A .pkpass with its name: its SHA-256, below a folder of the first two digits."""
+    digest = hashlib.sha256(content).hexdigest()
+    return NamedBundle(name=f"{digest[:2]}/{digest}.pkpass", content=content)
+
+
+def unpack_passes(packed: bytes) -> list[NamedBundle]:
+    """The .pkpass files of a .pkpasses, in the order in which they were asked for."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        return [name_bundle(archive.read(name)) for name in archive.namelist()]
 
 
 def _folder(url: str) -> Path:

@@ -35,7 +35,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--bundles", default="", metavar="URL", help="a folder, s3://…, gs://… or az://…"
     )
     command.add_argument(
-        "--concurrency", type=positive, default=16, metavar="N", help="passes fetched at once"
+        "--concurrency",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="calls at once, each for up to ten passes [default: 8]",
     )
 
     async def run(parsed: argparse.Namespace) -> int:

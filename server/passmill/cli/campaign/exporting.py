@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
-from passmill.cli.campaign.bundles import BundleStore
+from passmill.cli.campaign.bundles import BundleStore, NamedBundle, name_bundle, unpack_passes
 from passmill.cli.campaign.progress import Progress
 from passmill.cli.campaign.result_files import (
     STDOUT,
@@ -18,6 +18,7 @@ from passmill.cli.campaign.result_files import (
     open_results,
 )
 from passmill_client import AsyncClient, Campaign, PassmillError, RecipientResult
+from passmill_client.messages import PassRef
 
 PARTLY: Final = 3
 """The exit status when some bundles were not to be had."""
@@ -34,12 +35,17 @@ _STOPPING: Final = frozenset(
     }
 )
 _FAILED: Final = frozenset({RecipientResult.STATE_INVALID, RecipientResult.STATE_FAILED})
+_BATCH_PASSES: Final = 10  # the most that one .pkpasses holds
+_BATCH_ROWS: Final = 100
+_CALL_SECONDS: Final = 60.0
+
+_Row: TypeAlias = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
     """What is exported. `output`: a file, or "-". `bundles`: a folder or URL for the passes, empty
-    for none. `concurrency`: passes fetched and stored at once."""
+    for none. `concurrency`: calls under way at once, each for up to ten passes."""
 
     campaign_id: str
     output: str
@@ -71,6 +77,15 @@ async def run(client: AsyncClient, options: ExportOptions) -> int:
     return 0
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Rows that follow each other, and those of them whose passes are fetched together."""
+
+    rows: list[_Row] = field(default_factory=list)
+    with_bundle: list[_Row] = field(default_factory=list)
+    fetching: asyncio.Task[None] | None = None
+
+
 class _Export:
     def __init__(
         self,
@@ -83,60 +98,94 @@ class _Export:
         self._options = options
         self._store = store
         self._writer = writer
+        # In their order, each with its bundles under way. Not a TaskGroup: one must not be left
+        # open over a yield (PEP 789).
+        self._under_way: deque[_Batch] = deque()
         self.count = 0
         self.bundles_missing = 0
 
     async def run(self) -> AsyncIterator[int]:
         """Gives how many results were read, now and then."""
         read = 0
-        # Rows in their order, each with its bundle under way. Not a TaskGroup: one must not be left
-        # open over a yield (PEP 789).
-        under_way: deque[asyncio.Task[None] | None] = deque()
-        rows: deque[dict[str, str]] = deque()
+        batch = _Batch()
         try:
             async for result in self._client.export_results(self._options.campaign_id):
                 read += 1
-                if self._options.failed_only and result.state not in _FAILED:
-                    continue
-                row = _row(result)
-                has_bundle = self._store is not None and bool(result.pass_id)
-                rows.append(row)
-                under_way.append(asyncio.create_task(self._fetch(row)) if has_bundle else None)
-                while rows and (under_way[0] is None or len(rows) >= self._options.concurrency):
-                    await self._write_first(rows, under_way)
+                if not self._options.failed_only or result.state in _FAILED:
+                    row = _row(result)
+                    batch.rows.append(row)
+                    if self._store is not None and result.pass_id:
+                        batch.with_bundle.append(row)
+                if len(batch.with_bundle) == _BATCH_PASSES or len(batch.rows) == _BATCH_ROWS:
+                    await self._send(batch)
+                    batch = _Batch()
                 if not read % 100:
                     yield read
-            while rows:
-                await self._write_first(rows, under_way)
+            await self._send(batch)
+            while self._under_way:
+                await self._write_first()
         finally:
-            left = [task for task in under_way if task is not None]
+            left = [each.fetching for each in self._under_way if each.fetching is not None]
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-    async def _write_first(
-        self, rows: deque[dict[str, str]], under_way: deque[asyncio.Task[None] | None]
-    ) -> None:
-        if (task := under_way[0]) is not None:
-            await task
-        under_way.popleft()
-        self._writer.write(rows.popleft())
-        self.count += 1
+    async def _send(self, batch: _Batch) -> None:
+        if batch.with_bundle:
+            batch.fetching = asyncio.create_task(self._fetch(batch.with_bundle))
+        self._under_way.append(batch)
+        while self._under_way and (
+            self._under_way[0].fetching is None or len(self._under_way) >= self._options.concurrency
+        ):
+            await self._write_first()
 
-    async def _fetch(self, row: dict[str, str]) -> None:
-        assert self._store is not None  # noqa: S101 - for the type checker
+    async def _write_first(self) -> None:
+        if (task := self._under_way[0].fetching) is not None:
+            await task
+        batch = self._under_way.popleft()
+        for row in batch.rows:
+            self._writer.write(row)
+        self.count += len(batch.rows)
+
+    async def _fetch(self, rows: Sequence[_Row]) -> None:
+        refs = [PassRef(pass_id=row["pass_id"]) for row in rows]
         try:
-            bundle = await self._client.get_pass_bundle(pass_id=row["pass_id"], timeout=60.0)
+            packed = await self._client.get_passes_bundle(refs, timeout=_CALL_SECONDS)
+        except PassmillError as error:
+            if error.reason in _STOPPING:
+                raise
+            # One that is not to be had, or all together too large: each by itself.
+            for row in rows:
+                await self._fetch_one(row)
+            return
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                # In a thread: hashes of some hundred kilobytes, which need no GIL.
+                bundles = await asyncio.to_thread(unpack_passes, packed)
+                for row, bundle in zip(rows, bundles, strict=True):
+                    tasks.create_task(self._keep(row, bundle))
+        except ExceptionGroup as refusals:
+            raise refusals.exceptions[0] from None
+
+    async def _fetch_one(self, row: _Row) -> None:
+        try:
+            bundle = await self._client.get_pass_bundle(
+                pass_id=row["pass_id"], timeout=_CALL_SECONDS
+            )
         except PassmillError as error:
             if error.reason in _STOPPING:
                 raise
             row["reason"], row["message"] = error.reason, error.message
             self.bundles_missing += 1
             return
+        await self._keep(row, name_bundle(bundle))
+
+    async def _keep(self, row: _Row, bundle: NamedBundle) -> None:
+        assert self._store is not None  # noqa: S101 - for the type checker
         row["bundle"] = await self._store.put(bundle)
 
 
-def _row(result: RecipientResult) -> dict[str, str]:
+def _row(result: RecipientResult) -> _Row:
     return {
         "external_id": result.external_id,
         "state": RecipientResult.State.Name(result.state).removeprefix("STATE_"),
