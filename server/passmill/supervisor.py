@@ -4,6 +4,7 @@ anew, not forked."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -66,7 +67,7 @@ class RestartDelay:
         self._deaths = min(max(self._deaths - forgotten, 0.0) + 1, _PATIENCE + 6)
         if self._deaths <= _PATIENCE:
             return _QUICK_SECONDS
-        return min(2.0 ** (self._deaths - _PATIENCE - 1), _LAST_RESTART_SECONDS)
+        return min(math.pow(2, self._deaths - _PATIENCE - 1), _LAST_RESTART_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

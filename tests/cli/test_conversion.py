@@ -47,6 +47,14 @@ def test_a_row_becomes_what_the_client_would_make_of_it() -> None:
     )
 
 
+def test_tags_come_as_words_or_as_a_list() -> None:
+    """Words between commas, semicolons, bars or spaces are tags, each once; so is a list."""
+    tags = conversion("external_id", "points", "tags")
+    for cell in (" vip, berlin;vip |x", ["vip", "berlin", None, "x"]):
+        assert list(tags.recipient(2, ["M1", 5, cell]).draft.tags) == ["vip", "berlin", "x"]
+    assert list(tags.recipient(2, ["M1", 5, ""]).draft.tags) == []
+
+
 def test_passes_are_named_for_changes() -> None:
     """A row that changes a pass names it and has no draft when it changes nothing."""
     converted = conversion("reference_id", "tier", numbered=True, wants_refs=True)

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.timeout(180)
 def campaign_id(command_line: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A campaign that issued ten passes, with 0 to 9 points."""
     path = tmp_path_factory.mktemp("create") / "members.csv"
-    lines = [f"S{number},Ada {number},{number}" for number in range(10)]
-    path.write_text("\n".join(["external_id,name,points", *lines]))
+    lines = [f"S{number},Ada {number},{number},t{number} all" for number in range(10)]
+    path.write_text("\n".join(["external_id,name,points,tags", *lines]))
     done = command_line.run("import", path, "--template", command_line.club.template_id, "--watch")
     assert done.status == 0, done
     return done.output.split()[0]
@@ -57,6 +57,11 @@ def test_passes_are_previewed_changed_taken_back_and_voided(
     assert "succeeded  2" in voided.output, voided
     states = [each.state == Pass.STATE_VOIDED for each in passes(command_line, campaign_id)]
     assert [number for number, is_voided in enumerate(states) if is_voided] == [1, 2]
+    by_tag = ("--with-tag", "t4", "--with-tag", "t5", "--seen-before", "2020-01-01T00:00Z")
+    voided = command_line.run("create", "void", *template, *by_tag, "--start", "--watch")
+    assert "succeeded  0" in voided.output, voided
+    never = (*by_tag, "--never-seen", "--start", "--watch")
+    assert "succeeded  2" in command_line.run("create", "void", *template, *never).output
     path = tmp_path / "points.csv"
     named = passes(command_line, campaign_id)[3].reference_id
     path.write_text(f"reference_id,points\n{named},77\n")

@@ -259,6 +259,7 @@ async def test_an_update_is_stored_as_what_it_changes(campaigns: ClubCampaigns) 
         holder=Holder(name="Ada", phone="+1 206 555 0123", external_ids={"crm": "1"}),
         values={"note": value("Hello"), "balance": value(Money(minor_units=5, currency="EUR"))},
         expire_time=Timestamp(seconds=1_900_000_000, nanos=5),
+        tags=["vip", "berlin"],
     )
     assert not await errors_of(
         campaigns,
@@ -273,6 +274,7 @@ async def test_an_update_is_stored_as_what_it_changes(campaigns: ClubCampaigns) 
     assert stored.names == [None, "Ada"]
     assert stored.phones == [None, "+12065550123"]
     assert stored.holder_ids == [None, '{"crm":"1"}']
+    assert stored.tags == [None, '["berlin", "vip"]']
     assert stored.expire_times == [None, "2030-03-17T17:46:40+00:00"]
     assert stored.values == ["{}", '{"balance":[5,"EUR"],"note":"Hello"}']
     assert stored.pass_ids == [issued.pass_id.replace("-", "")] * 2

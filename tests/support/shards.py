@@ -76,6 +76,7 @@ class Row:
     phone: str | None = None
     expire_time: datetime | None = None
     holder_ids: Mapping[str, str] | None = None
+    tags: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,4 +366,5 @@ def _columns(rows: Sequence[Row]) -> RecipientColumns:
         ],
         values=[values_to_json(each.values or {}) for each in rows],
         pass_ids=[uuid.UUID(each.pass_id).hex for each in rows],
+        tags=[None if each.tags is None else json.dumps(each.tags) for each in rows],
     )

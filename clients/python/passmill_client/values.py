@@ -3,7 +3,7 @@ not fit a slot, the service refuses by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TypeAlias, assert_never, overload
@@ -86,11 +86,14 @@ def pass_draft(
     external_ids: Mapping[str, str] | None = None,
     values: Mapping[str, PythonValue | Value] | None = None,
     expire_time: datetime | None = None,
+    tags: Iterable[str] = (),
 ) -> PassDraft:
-    """What differs between two passes of a template: its holder and a value for each slot."""
+    """What differs between two passes of a template: its holder and a value for each slot; and the
+    tags by which segments choose it."""
     draft = PassDraft(
         holder=Holder(name=name, phone=phone, external_ids=external_ids),
         expire_time=to_timestamp(expire_time),
+        tags=tags,
     )
     fill(draft.values, values or {})
     return draft

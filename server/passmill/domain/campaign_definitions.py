@@ -12,6 +12,7 @@ from passmill.domain.campaigns import (
     CampaignAction,
     Definition,
     IssueAction,
+    LastSeen,
     NotifyAction,
     PinnedRevision,
     RolloutPlan,
@@ -65,16 +66,24 @@ def _segment_json(segment: Segment) -> dict[str, object]:
         "program_id": _text(segment.program_id),
         "template_id": _text(segment.template_id),
         "revision": segment.revision,
-        "created_from": None if segment.created_from is None else segment.created_from.isoformat(),
-        "created_before": None
-        if segment.created_before is None
-        else segment.created_before.isoformat(),
+        "created_from": _moment(segment.created_from),
+        "created_before": _moment(segment.created_before),
         "campaign_id": _text(segment.campaign_id),
         "external_id_system": segment.external_id_system,
+        "tags": list(segment.tags),
+        "last_seen": None if segment.last_seen is None else _last_seen_json(segment.last_seen),
         "values": [
             [each.slot, each.any_of, each.at_least, each.less_than] for each in segment.values
         ],
     }
+
+
+def _last_seen_json(last_seen: LastSeen) -> list[object]:
+    return [_moment(last_seen.since), _moment(last_seen.before), last_seen.never]
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _text(identifier: object) -> str | None:
@@ -138,8 +147,21 @@ def _segment(stored: Mapping[str, Any]) -> Segment:
         created_before=time("created_before"),
         campaign_id=None if campaign_id is None else CampaignId(campaign_id),
         external_id_system=stored["external_id_system"],
+        tags=tuple(stored.get("tags") or ()),
+        last_seen=_last_seen(stored.get("last_seen")),
         values=tuple(
             ValueCondition(slot=slot, any_of=any_of, at_least=at_least, less_than=less_than)
             for slot, any_of, at_least, less_than in stored["values"]
         ),
+    )
+
+
+def _last_seen(stored: Sequence[Any] | None) -> LastSeen | None:
+    if stored is None:  # also of a campaign made before there was such a filter
+        return None
+    since, before, never = stored
+    return LastSeen(
+        since=None if since is None else datetime.fromisoformat(since),
+        before=None if before is None else datetime.fromisoformat(before),
+        never=never,
     )

@@ -147,8 +147,19 @@ class ValueCondition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastSeen:
+    """When a device that has the pass was last heard of: within these bounds, any time when both
+    are None. `never`: passes that no device has, alone or beside those within bounds."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+    never: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Chooses passes that are not voided; every part that is not None narrows it."""
+    """Chooses passes that are not voided; every part that is not None narrows it. `tags`: one of
+    them, any when empty."""
 
     program_id: ProgramId | None = None
     template_id: TemplateId | None = None
@@ -157,6 +168,8 @@ class Segment:
     created_before: datetime | None = None
     campaign_id: CampaignId | None = None
     external_id_system: str | None = None
+    tags: Sequence[str] = ()
+    last_seen: LastSeen | None = None
     values: Sequence[ValueCondition] = ()
 
 

@@ -21,8 +21,9 @@ from passmill.domain.passes import Holder, WalletPass
 class PassUndo:
     """One pass: `version` is the one it got by the change, all else what it was before.
 
-    `expire_time` counts only if `sets_expire_time`; `name`, `phone` and `holder_ids` are None where
-    the change left them alone. `values`: canonical JSON, as the revision's slots read it.
+    `expire_time` counts only if `sets_expire_time`; `name`, `phone`, `holder_ids` and `tags` are
+    None where the change left them alone. `values`: canonical JSON, as the revision's slots read
+    it.
     """
 
     external_id: str
@@ -33,6 +34,7 @@ class PassUndo:
     name: str | None = None
     phone: str | None = None
     holder_ids: Mapping[str, str] | None = None
+    tags: tuple[str, ...] | None = None
     sets_expire_time: bool = False
     expire_time: datetime | None = None
 
@@ -49,6 +51,7 @@ class PassUndo:
                 external_ids=holder.external_ids if self.holder_ids is None else self.holder_ids,
             ),
             expire_time=self.expire_time if self.sets_expire_time else current.expire_time,
+            tags=current.tags if self.tags is None else self.tags,
         )
 
 
@@ -64,6 +67,7 @@ def undo_of(before: WalletPass, after: WalletPass, *, external_id: str) -> PassU
         name=None if old.name == new.name else old.name,
         phone=None if old.phone == new.phone else old.phone,
         holder_ids=None if old.external_ids == new.external_ids else old.external_ids,
+        tags=None if before.tags == after.tags else before.tags,
         sets_expire_time=before.expire_time != after.expire_time,
         expire_time=before.expire_time,
     )
@@ -85,6 +89,9 @@ def undo_to_json(undo: Sequence[PassUndo]) -> str:
                     None if each.holder_ids is None else json.dumps(dict(each.holder_ids))
                     for each in undo
                 ]
+            ),
+            "tags": _column(
+                [None if each.tags is None else json.dumps(each.tags) for each in undo]
             ),
             "values": [each.values for each in undo],
             "pass_ids": [each.pass_id.hex for each in undo],
@@ -110,6 +117,7 @@ def undo_from_json(text: str) -> list[PassUndo]:
         stored["phones"] or nothing,
         stored["holder_ids"] or nothing,
         stored["expire_times"] or nothing,
+        stored.get("tags") or nothing,
         strict=True,
     )
     return [
@@ -122,6 +130,7 @@ def undo_from_json(text: str) -> list[PassUndo]:
             name=name,
             phone=phone,
             holder_ids=None if holder_ids is None else json.loads(holder_ids),
+            tags=None if tags is None else tuple(json.loads(tags)),
             sets_expire_time=expire_time is not None,
             expire_time=datetime.fromisoformat(expire_time) if expire_time else None,
         )
@@ -135,6 +144,7 @@ def undo_from_json(text: str) -> list[PassUndo]:
             phone,
             holder_ids,
             expire_time,
+            tags,
         ) in rows
     ]
 

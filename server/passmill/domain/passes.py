@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -40,6 +40,7 @@ class PassDraft:
     holder: Holder
     values: Mapping[str, Value]
     expire_time: datetime | None
+    tags: Sequence[str] = ()
     problems: tuple[FieldError, ...] = ()
 
 
@@ -50,7 +51,7 @@ class WalletPass:
     `slot_values` is the canonical JSON of its values (`values_to_json`), which its revision's slots
     read. `digest` is the SHA-1 of the rendered pass.json that was, or shall be, signed at
     `signing_time` (whole seconds) by the identity named. `signature` is None between the commit of
-    that intent and the signing.
+    that intent and the signing. `tags`, sorted, are not on the pass.
     """
 
     pass_id: PassId
@@ -68,6 +69,7 @@ class WalletPass:
     void_reason: str
     digest: bytes
     signature: bytes | None
+    tags: tuple[str, ...] = ()
 
     @property
     def etag(self) -> str:

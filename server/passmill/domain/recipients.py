@@ -20,9 +20,10 @@ class RecipientColumns:
     """Recipients of one chunk, checked: a list a column, all of one length.
 
     `values`: canonical JSON (`values_to_json`). `holder_ids`: a JSON object of the holder's ids in
-    other systems, or None for none. `expire_times`: RFC 3339, or None. `pass_ids`: which pass, in
-    hex without hyphens; None with issue. `names` and `phones` are empty when unknown, and with
-    update None when they stay as they are. Where `values` is None the recipient was refused.
+    other systems, or None for none. `tags`: a JSON list, or None for none. `expire_times`: RFC
+    3339, or None. `pass_ids`: which pass, in hex without hyphens; None with issue. `names` and
+    `phones` are empty when unknown, and with update None when they stay as they are. Where `values`
+    is None the recipient was refused.
     """
 
     external_ids: Sequence[str]
@@ -32,6 +33,7 @@ class RecipientColumns:
     holder_ids: Sequence[str | None]
     values: Sequence[str | None]
     pass_ids: Sequence[str | None]
+    tags: Sequence[str | None]
 
     def __len__(self) -> int:
         return len(self.external_ids)

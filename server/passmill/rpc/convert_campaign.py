@@ -10,6 +10,7 @@ from passmill.domain.campaigns import (
     CampaignAction,
     CampaignState,
     IssueAction,
+    LastSeen,
     NotifyAction,
     Priority,
     Progress,
@@ -21,6 +22,7 @@ from passmill.domain.campaigns import (
 )
 from passmill.domain.ids import ProgramId, TemplateId, parse_uuid
 from passmill.domain.money import Money
+from passmill.domain.tags import canonical_tags
 from passmill.domain.values import Value, value_to_json
 from passmill.errors import invalid_field, not_found
 from passmill.rpc.convert_template import (
@@ -96,10 +98,20 @@ def segment_from_proto(message: campaign_pb2.Segment) -> Segment:
         created_before=time_from(message, "create_time_before", path="segment.create_time_before"),
         campaign_id=parse_campaign_id(message.campaign_id) if message.campaign_id else None,
         external_id_system=message.external_id_system or None,
+        tags=canonical_tags(message.tags),
+        last_seen=_last_seen(message.last_seen) if message.HasField("last_seen") else None,
         values=tuple(
             _condition(each, path=f"segment.values[{index}]")
             for index, each in enumerate(message.values)
         ),
+    )
+
+
+def _last_seen(message: campaign_pb2.LastSeen) -> LastSeen:
+    return LastSeen(
+        since=time_from(message, "since", path="segment.last_seen.since"),
+        before=time_from(message, "before", path="segment.last_seen.before"),
+        never=message.never,
     )
 
 
@@ -199,8 +211,16 @@ def _segment_to_proto(segment: Segment) -> campaign_pb2.Segment:
         revision=segment.revision or 0,
         campaign_id=_text(segment.campaign_id),
         external_id_system=segment.external_id_system or "",
+        tags=segment.tags,
         values=[_condition_to_proto(each) for each in segment.values],
     )
+    if segment.last_seen is not None:
+        message.last_seen.SetInParent()
+        message.last_seen.never = segment.last_seen.never
+        if segment.last_seen.since is not None:
+            message.last_seen.since.CopyFrom(timestamp(segment.last_seen.since))
+        if segment.last_seen.before is not None:
+            message.last_seen.before.CopyFrom(timestamp(segment.last_seen.before))
     if segment.created_from is not None:
         message.create_time_from.CopyFrom(timestamp(segment.created_from))
     if segment.created_before is not None:

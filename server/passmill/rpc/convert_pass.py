@@ -7,6 +7,7 @@ from datetime import datetime
 
 from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
 from passmill.domain.reference_ids import format_reference_id
+from passmill.domain.tags import canonical_tags
 from passmill.domain.values import Value
 from passmill.errors import AppError, invalid_field
 from passmill.rpc.convert_template import values_from_proto, values_to_proto
@@ -36,6 +37,7 @@ def pass_draft_from_proto(message: wallet_pass_pb2.PassDraft) -> PassDraft:
         holder=holder_from_proto(message.holder),
         values=values,
         expire_time=expire_time,
+        tags=message.tags,
         problems=tuple(problems),
     )
 
@@ -98,12 +100,13 @@ def fill_content(
     *,
     expires_at: datetime | None,
 ) -> None:
-    """Adds what PASS_VIEW_FULL has besides: holder, values, and when it expires as it shows."""
+    """Adds what PASS_VIEW_FULL has besides: holder, values, tags, and when it shows to expire."""
     if expires_at is not None:
         message.effective_expire_time.CopyFrom(timestamp(expires_at))
     message.holder.name = wallet_pass.holder.name
     message.holder.phone = wallet_pass.holder.phone
     message.holder.external_ids.update(wallet_pass.holder.external_ids)
+    message.tags.extend(wallet_pass.tags)
     for name, value in values_to_proto(values).items():
         message.values[name].CopyFrom(value)
 
@@ -126,6 +129,7 @@ def patch_from_proto(request: pass_service_pb2.UpdatePassRequest) -> PassPatch:
         sets_expire_time=reader.sets_expire_time,
         expire_time=_expiry_from(wanted, path="wallet_pass.expire_time"),
         revision=reader.revision,
+        tags=reader.tags,
         problems=tuple(problems),
     )
 
@@ -143,6 +147,7 @@ class _MaskReader:
         self.some_values: dict[str, Value | None] = {}
         self.sets_expire_time = False
         self.revision: int | None = None
+        self.tags: tuple[str, ...] | None = None
 
     def read(self, path: str) -> None:
         """Takes what one path names."""
@@ -163,11 +168,18 @@ class _MaskReader:
                 self.some_values[slot] = self._values.get(slot)
             case ["expire_time"]:
                 self.sets_expire_time = True
-            case ["revision"]:
-                self.revision = self._wanted.revision
+            case ["revision" | "tags"]:
+                self._read_beside(path)
             case _:
                 raise invalid_field(
                     "update_mask",
                     f'"{path:.100}" cannot be updated; holder.name, holder.phone,'
-                    " holder.external_ids, values, values.<slot>, expire_time and revision can",
+                    " holder.external_ids, values, values.<slot>, expire_time, revision and tags"
+                    " can",
                 )
+
+    def _read_beside(self, path: str) -> None:
+        if path == "tags":
+            self.tags = canonical_tags(self._wanted.tags)
+        else:
+            self.revision = self._wanted.revision

@@ -10,6 +10,7 @@ from passmill.domain.pass_undo import PassUndo, undo_from_json
 from passmill.domain.passes import WalletPass
 from passmill.store import passes
 from passmill.store.database import Transaction, columns
+from passmill.store.pass_tags import replace_tags
 from passmill.store.passes import ListedPass
 
 # An INSERT that always meets its row, for there is one way only to run it: key by key, whatever the
@@ -91,8 +92,23 @@ async def write_changed(tx: Transaction, changed: Sequence[tuple[WalletPass, boo
     return {PassId(UUID(int=row["pass_id"].int)) for row in written}
 
 
-async def replace_external_ids(tx: Transaction, changed: Sequence[WalletPass]) -> None:
-    """Makes the external ids of these passes the ones of their holders."""
+async def replace_attached(
+    tx: Transaction, changed: Sequence[tuple[WalletPass, WalletPass]]
+) -> None:
+    """Writes what is kept beside passes, external ids and tags, where it is another. `changed`:
+    each pass before and after."""
+    await _replace_external_ids(
+        tx,
+        [
+            after
+            for before, after in changed
+            if after.holder.external_ids != before.holder.external_ids
+        ],
+    )
+    await replace_tags(tx, [after for before, after in changed if after.tags != before.tags])
+
+
+async def _replace_external_ids(tx: Transaction, changed: Sequence[WalletPass]) -> None:
     if not changed:
         return
     await tx.execute(

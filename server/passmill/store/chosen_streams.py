@@ -152,4 +152,5 @@ def _recipients(pass_ids: Sequence[PassId]) -> RecipientColumns:
         holder_ids=nothing,
         values=["{}"] * len(pass_ids),
         pass_ids=[each.hex for each in pass_ids],
+        tags=nothing,
     )

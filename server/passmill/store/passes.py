@@ -54,6 +54,8 @@ SELECT p.pass_id, p.revision_id, p.signing_identity_id, p.reference_number, p.cr
     (SELECT array_agg(ARRAY[e.system, e.external_id] ORDER BY e.system)
         FROM pass_external_ids e
         WHERE e.tenant_id = p.tenant_id AND e.pass_id = p.pass_id) AS external_ids,
+    (SELECT array_agg(g.tag ORDER BY g.tag) FROM pass_tags g
+        WHERE g.tenant_id = p.tenant_id AND g.pass_id = p.pass_id) AS tags,
     t.program_id, t.template_id, r.number AS revision_number
 FROM passes p
 JOIN template_revisions r ON r.tenant_id = p.tenant_id AND r.revision_id = p.revision_id
@@ -97,6 +99,11 @@ WITH claimed AS (
     FROM unnest($19::uuid[], $20::uuid[], $21::text[], $22::text[])
         AS u(request_id, pass_id, system, external_id)
     JOIN claimed USING (request_id)
+), tagged AS (
+    INSERT INTO pass_tags (tenant_id, tag, pass_id)
+    SELECT $1, u.tag, u.pass_id
+    FROM unnest($24::uuid[], $25::uuid[], $26::text[]) AS u(request_id, pass_id, tag)
+    JOIN claimed USING (request_id)
 ), told AS (
     INSERT INTO outbox (tenant_id, event_id, kind, pass_ids, detail, create_time)
     SELECT $1, u.event_id, 'pass.issued', i.pass_ids, '{}', $6
@@ -119,7 +126,7 @@ async def insert_issued(
     event_ids: Sequence[UUID],
     now: datetime,
 ) -> set[UUID]:
-    """Issues a group of passes: answers, rows, intents to sign, external ids and events at once.
+    """Issues a group of passes at once: answers, rows, intents, external ids, tags and events.
 
     `requests`: the group's requests with their answers, sorted by request id. `passes`: (request
     id, pass). `event_ids`: one a request. Gives the request ids that were new; of the others
@@ -156,8 +163,11 @@ async def insert_issued(
         ],
         4,
     )
+    tags = columns(
+        [(request_id, each.pass_id, tag) for request_id, each in passes for tag in each.tags], 3
+    )
     claimed = await tx.fetch(
-        _INSERT_GROUP, tx.tenant_id, *answers, now, *rows, *external_ids, event_ids
+        _INSERT_GROUP, tx.tenant_id, *answers, now, *rows, *external_ids, event_ids, *tags
     )
     return {row["request_id"] for row in claimed}
 
@@ -232,27 +242,6 @@ async def update_record(tx: Transaction, wallet_pass: WalletPass) -> None:
         wallet_pass.holder.phone,
         wallet_pass.slot_values,
         wallet_pass.void_reason,
-    )
-
-
-async def replace_external_ids(tx: Transaction, wallet_pass: WalletPass) -> None:
-    """Makes the pass's external ids the ones of its holder."""
-    await tx.execute(
-        "DELETE FROM pass_external_ids WHERE tenant_id = $1 AND pass_id = $2",
-        tx.tenant_id,
-        wallet_pass.pass_id,
-    )
-    systems, external_ids = columns(list(wallet_pass.holder.external_ids.items()), 2)
-    await tx.execute(
-        """
-        INSERT INTO pass_external_ids (tenant_id, system, external_id, pass_id)
-        SELECT $1, u.system, u.external_id, $2
-        FROM unnest($3::text[], $4::text[]) AS u(system, external_id)
-        """,
-        tx.tenant_id,
-        wallet_pass.pass_id,
-        systems,
-        external_ids,
     )
 
 
@@ -393,6 +382,7 @@ def _listed(row: asyncpg.Record) -> ListedPass:
             void_reason=row["void_reason"],
             digest=row["digest"],
             signature=row["signature"],
+            tags=tuple(row["tags"] or ()),
         ),
         program_id=ProgramId(_uuid(row["program_id"])),
         template_id=TemplateId(_uuid(row["template_id"])),

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final, assert_never
 from uuid import UUID
 
-from passmill.domain.campaigns import Segment
+from passmill.domain.campaigns import LastSeen, Segment
 from passmill.domain.ids import PassId, ProgramId, RevisionId, TemplateId
 from passmill.domain.money import Money
 from passmill.domain.passes import PassState
@@ -28,6 +28,15 @@ _THESE_PASSES: Final = f"{_COLUMNS} WHERE tenant_id = $1 AND pass_id = ANY($2::u
 _HAS_EXTERNAL_ID: Final = (
     "EXISTS (SELECT FROM pass_external_ids e WHERE e.tenant_id = $1 AND e.pass_id = p.pass_id"
     " AND e.system = {system}::text)"
+)
+_HAS_TAG: Final = (
+    "EXISTS (SELECT FROM pass_tags g WHERE g.tenant_id = $1 AND g.pass_id = p.pass_id"
+    " AND g.tag = ANY({tags}::text[]))"
+)
+_LAST_SEEN: Final = (
+    "(SELECT max(d.last_seen_time) FROM registrations g JOIN devices d"
+    " ON d.tenant_id = g.tenant_id AND d.device_number = g.device_number"
+    " WHERE g.tenant_id = $1 AND g.pass_id = p.pass_id AND g.remove_time IS NULL)"
 )
 # An instant is stored as RFC 3339 with whole seconds. PostgreSQL takes offsets below 16 hours only,
 # so it is put together by hand.
@@ -100,6 +109,10 @@ class SegmentQuery:
         if segment.external_id_system is not None:
             system = self._bind(segment.external_id_system)
             parts.append(_HAS_EXTERNAL_ID.format(system=system))
+        if segment.tags:
+            parts.append(_HAS_TAG.format(tags=self._bind(list(segment.tags))))
+        if segment.last_seen is not None:
+            parts.append(self._was_seen(segment.last_seen))
         parts += [self._meets(readings) for readings in conditions]
         self._condition = " AND ".join(parts)
 
@@ -136,6 +149,18 @@ class SegmentQuery:
     def _bind(self, argument: object) -> str:
         self._arguments.append(argument)
         return f"${len(self._arguments) + _BOUNDS}"
+
+    def _was_seen(self, wanted: LastSeen) -> str:
+        bounds = {">=": wanted.since, "<": wanted.before}
+        within = [
+            f"seen.at {operator} {self._bind(moment)}::timestamptz"
+            for operator, moment in bounds.items()
+            if moment is not None
+        ]
+        # Nothing is within bounds of which there is none.
+        seen = " AND ".join(within) or ("false" if wanted.never else "seen.at IS NOT NULL")
+        never = "seen.at IS NULL" if wanted.never else "false"
+        return f"(SELECT coalesce({seen}, false) OR {never} FROM {_LAST_SEEN} AS seen(at))"  # noqa: S608 - as above
 
     def _meets(self, readings: Sequence[TypedCondition]) -> str:
         # CASE, as AND promises no order: no value is read as what it is not, whatever a slot of

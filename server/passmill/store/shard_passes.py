@@ -13,6 +13,7 @@ from datetime import datetime
 from passmill.domain.ids import CampaignId, RevisionId, SigningIdentityId, new_uuid
 from passmill.domain.reference_ids import ReferenceNumber
 from passmill.store.database import Transaction
+from passmill.store.pass_tags import insert_tags
 
 _INSERT = """
 INSERT INTO passes (
@@ -37,7 +38,8 @@ class IssuedColumns:
     have recipients in common must not wait for each other in a circle.
 
     `pass_ids`: 16 bytes each. `expire_times`: RFC 3339, or None. `holder_ids`: JSON objects of the
-    holder's ids in other systems, or None. `slot_values`: canonical JSON.
+    holder's ids in other systems, or None. `tags`: JSON lists, or None. `slot_values`: canonical
+    JSON.
     """
 
     pass_ids: Sequence[bytes]
@@ -46,6 +48,7 @@ class IssuedColumns:
     holder_names: Sequence[str] = field(repr=False)
     holder_phones: Sequence[str] = field(repr=False)
     holder_ids: Sequence[str | None] = field(repr=False)
+    tags: Sequence[str | None]
     slot_values: Sequence[str] = field(repr=False)
     digests: Sequence[bytes]
     signatures: Sequence[bytes]
@@ -61,7 +64,8 @@ async def insert_shard_passes(
     signing_time: datetime,
     now: datetime,
 ) -> set[bytes]:
-    """Writes the passes that are not there yet, their external ids, and one event that names them.
+    """Writes the passes that are not there yet, what is kept beside them, and one event that names
+    them.
 
     Gives the ids of those that were there: their recipients came before, in another shard.
     RuntimeError when another pass has one of their reference numbers.
@@ -91,6 +95,13 @@ async def insert_shard_passes(
         hex_ids = [each.hex() for each in passes.pass_ids if each not in there]
     if any(each is not None for each in passes.holder_ids):
         await _insert_external_ids(tx, passes, there)
+    if any(each is not None for each in passes.tags):
+        tagged = [
+            (pass_id.hex(), tags)
+            for pass_id, tags in zip(passes.pass_ids, passes.tags, strict=True)
+            if tags is not None and pass_id not in there
+        ]
+        await insert_tags(tx, tagged)
     await tx.execute(
         "INSERT INTO outbox (tenant_id, event_id, kind, pass_ids, detail, create_time)"
         " VALUES ($1, $2, 'campaign.shard_done', $3::uuid[], $4, $5)",

@@ -58,6 +58,7 @@ def altered_by_update(action: UpdateAction, after: LoadedRevision) -> Alter:
             expire_time=current.expire_time
             if target.expire_time is None
             else datetime.fromisoformat(target.expire_time),
+            tags=current.tags if target.tags is None else tuple(json.loads(target.tags)),
         )
 
     return alter
@@ -92,6 +93,7 @@ def altered_by_notice(action: NotifyAction) -> Alter:
             values=values,
             holder=current.holder,
             expire_time=current.expire_time,
+            tags=current.tags,
         )
 
     return alter
@@ -148,6 +150,7 @@ def _checked(
     values: Mapping[str, Value],
     holder: Holder,
     expire_time: datetime | None,
+    tags: tuple[str, ...],
 ) -> Alteration | None:
     """The pass in this revision with the values that it admits; None when nothing is different."""
     checked = loaded.rules.check(values, holder_name=holder.name, holder_phone=holder.phone)
@@ -161,6 +164,7 @@ def _checked(
         and revision_id == current.revision_id
         and holder == current.holder
         and expire_time == current.expire_time
+        and tags == current.tags
     ):
         return None
     altered = replace(
@@ -169,6 +173,7 @@ def _checked(
         slot_values=slot_values,
         holder=holder,
         expire_time=expire_time,
+        tags=tags,
     )
     return Alteration(wallet_pass=altered, values=checked.values)
 

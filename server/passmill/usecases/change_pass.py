@@ -17,7 +17,7 @@ from passmill.domain.values import Value
 from passmill.errors import AppError, Reason, etag_mismatch
 from passmill.signing.identities import IdentityCache, require_team
 from passmill.signing.revisions import LoadedRevision
-from passmill.store import outbox, passes
+from passmill.store import changed_passes, outbox, passes
 from passmill.store.database import Transaction
 from passmill.store.passes import ListedPass
 from passmill.store.push_jobs import enqueue_push
@@ -182,8 +182,7 @@ class ChangePass:
             revision_id=prepared.after.revision.revision_id,
             version=current.version + 1,
         )
-        if altered.holder.external_ids != current.holder.external_ids:
-            await passes.replace_external_ids(tx, altered)
+        await changed_passes.replace_attached(tx, [(current, altered)])
         values = stored_values(prepared.after, altered)
         altered, is_visible = self._with_content(current, altered, prepared, values)
         if is_visible:

@@ -305,14 +305,7 @@ class ChangePasses:
         )
         if len(written) < len(changed):
             raise _PassesMoved({each.target.pass_id for each in changed} - written)
-        await changed_passes.replace_external_ids(
-            tx,
-            [
-                each.after
-                for each in changed
-                if each.after.holder.external_ids != each.before.holder.external_ids
-            ],
-        )
+        await changed_passes.replace_attached(tx, [(each.before, each.after) for each in changed])
         for is_visible in (True, False):
             pass_ids = [each.target.pass_id for each in changed if each.is_visible == is_visible]
             if pass_ids:

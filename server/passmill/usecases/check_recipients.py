@@ -86,6 +86,7 @@ class _Columns:
     expire_times: list[str | None] = field(default_factory=list)
     holder_ids: list[str | None] = field(default_factory=list)
     values: list[str | None] = field(default_factory=list)
+    tags: list[str | None] = field(default_factory=list)
     keys: list[PassKey | None] = field(default_factory=list)
 
 
@@ -124,7 +125,7 @@ class RecipientChecks:
                 if problems:
                     self._refuse(row.external_id, Reason.INVALID_FIELD, problems)
                 else:
-                    self._keep(row.external_id, key, Holder(), None, "{}", partial=True)
+                    self._keep(row.external_id, key, _NOTHING, None, partial=True)
             case _:
                 assert_never(self._action)
 
@@ -172,6 +173,7 @@ class RecipientChecks:
                 holder_ids=columns.holder_ids,
                 values=columns.values,
                 pass_ids=named,
+                tags=columns.tags,
             ),
             self._refused,
         )
@@ -204,14 +206,7 @@ class RecipientChecks:
             self._refuse(row.external_id, reason, problems)
             return
         expire_time = None if draft.expire_time is None else draft.expire_time.isoformat()
-        self._keep(
-            row.external_id,
-            key,
-            checked.holder,
-            expire_time,
-            checked.slot_values,
-            partial=partial,
-        )
+        self._keep(row.external_id, key, checked, expire_time, partial=partial)
 
     def _key(self, row: RecipientRow, problems: list[FieldError]) -> PassKey | None:
         ref = row.ref
@@ -232,13 +227,13 @@ class RecipientChecks:
         self,
         external_id: str,
         key: PassKey | None,
-        holder: Holder,
+        checked: CheckedDraft,
         expire_time: str | None,
-        values: str,
         *,
         partial: bool,
     ) -> None:
         columns = self._columns
+        holder = checked.holder
         columns.external_ids.append(external_id)
         columns.names.append(None if partial and not holder.name else holder.name)
         columns.phones.append(None if partial and not holder.phone else holder.phone)
@@ -248,7 +243,8 @@ class RecipientChecks:
             if holder.external_ids
             else None
         )
-        columns.values.append(values)
+        columns.values.append(checked.slot_values)
+        columns.tags.append(json.dumps(checked.tags) if checked.tags else None)
         columns.keys.append(key)
 
     def _refuse(self, external_id: str, reason: Reason, problems: Sequence[FieldError]) -> None:
@@ -265,7 +261,7 @@ class RecipientChecks:
                 fields=[_storable(each.path) for each in problems[:_MAX_FIELDS]],
             )
         )
-        self._keep(shown, None, Holder(), None, "{}", partial=True)
+        self._keep(shown, None, _NOTHING, None, partial=True)
         self._blank(index)
 
     def _blank(self, index: int) -> None:
@@ -276,12 +272,14 @@ class RecipientChecks:
             columns.expire_times,
             columns.holder_ids,
             columns.values,
+            columns.tags,
         ):
             column[index] = None
 
 
 # No pass has it: version and variant bits of a pass id are never all zero.
 _NOBODY: Final = PassId(UUID(int=0))
+_NOTHING: Final = CheckedDraft(holder=Holder(), values={}, slot_values="{}", tags=())
 _EMPTY_DRAFT: Final = PassDraft(holder=Holder(), values={}, expire_time=None)
 
 

@@ -201,6 +201,7 @@ class IssuePasses:
             void_reason="",
             digest=b"",
             signature=None,
+            tags=checked.tags,
         )
         line = issuer.content.encode(wallet_pass)
         with size_refused(checked.values, path=path):

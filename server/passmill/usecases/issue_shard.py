@@ -271,6 +271,7 @@ def _split(prepared: _Prepared, signed: SignedColumns) -> tuple[IssuedColumns, l
             holder_names=_texts(list(compress(columns.names, kept))),
             holder_phones=_texts(list(compress(columns.phones, kept))),
             holder_ids=list(compress(columns.holder_ids, kept)),
+            tags=list(compress(columns.tags, kept)),
             slot_values=_texts(list(compress(columns.values, kept))),
             digests=list(compress(signed.digests, kept)),
             signatures=list(compress(signed.signatures, kept)),

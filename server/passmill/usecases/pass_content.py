@@ -15,6 +15,7 @@ from passmill.domain.ids import PassId, SerialNumbers, TenantId
 from passmill.domain.pass_tokens import PassTokens
 from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
 from passmill.domain.reference_ids import format_reference_id
+from passmill.domain.tags import canonical_tags, tag_problems
 from passmill.domain.values import Value, values_from_json, values_to_json
 from passmill.errors import AppError, FieldError, Reason
 from passmill.signing.revisions import LoadedRevision, PassTooLarge
@@ -32,6 +33,7 @@ class CheckedDraft:
     holder: Holder
     values: Mapping[str, Value]
     slot_values: str
+    tags: tuple[str, ...]
 
 
 def check_draft(
@@ -45,6 +47,8 @@ def check_draft(
     )
     problems = list(draft.problems)
     problems += checked.violations
+    if draft.tags:
+        problems += tag_problems(draft.tags, path="tags")
     if phone and not _E164.fullmatch(phone):
         problems.append(FieldError(path="holder.phone", message=_WANTED_PHONE))
     if problems:
@@ -59,6 +63,7 @@ def check_draft(
         ),
         values=checked.values,
         slot_values=values_to_json(checked.values),
+        tags=canonical_tags(draft.tags),
     )
 
 

@@ -28,6 +28,7 @@ class Target:
     phone: str | None = None
     expire_time: str | None = None
     holder_ids: str | None = None
+    tags: str | None = None
     undo: PassUndo | None = None
 
 
@@ -54,6 +55,7 @@ async def read_targets(tx: Transaction, shard: Shard) -> Targets:
             phone=chunk.recipients.phones[at],
             expire_time=chunk.recipients.expire_times[at],
             holder_ids=chunk.recipients.holder_ids[at],
+            tags=chunk.recipients.tags[at],
         )
         for chunk in chunks
         for at, (values, pass_id) in enumerate(

@@ -34,6 +34,7 @@ class PassPatch:
     sets_expire_time: bool = False
     expire_time: datetime | None = None
     revision: int | None = None
+    tags: tuple[str, ...] | None = None
     problems: tuple[FieldError, ...] = ()
 
 
@@ -91,6 +92,7 @@ def _patched(
         holder=checked.holder,
         slot_values=checked.slot_values,
         expire_time=patch.expire_time if patch.sets_expire_time else current.expire_time,
+        tags=current.tags if patch.tags is None else patch.tags,
     )
 
 

@@ -39,13 +39,19 @@ def issue_pass(
     external_ids: Mapping[str, str] | None = None,
     values: Mapping[str, PythonValue | Value] | None = None,
     expire_time: datetime | None = None,
+    tags: Iterable[str] = (),
     revision: int = 0,
     **options: Unpack[ChangeOptions],
 ) -> Call[Pass]:
     """Issues one pass from a published template revision, 0 being the newest. The answer is without
     holder and values, as of every change. Scope: issue."""
     draft = pass_draft(
-        name=name, phone=phone, external_ids=external_ids, values=values, expire_time=expire_time
+        name=name,
+        phone=phone,
+        external_ids=external_ids,
+        values=values,
+        expire_time=expire_time,
+        tags=tags,
     )
     request = pb.IssuePassRequest(
         template_id=template_id, revision=revision, draft=draft, meta=meta_of(options)
@@ -135,10 +141,11 @@ def update_pass(
     expire_time: datetime | None = None,
     is_never_expiring: bool = False,
     revision: int | None = None,
+    tags: Iterable[str] | None = None,
     **change: Unpack[PassChange],
 ) -> Call[Pass]:
     """Changes what is given and leaves the rest. A value of None goes back to its slot's default;
-    `is_never_expiring` takes the expiry away. Scope: issue."""
+    `is_never_expiring` takes the expiry away, `tags` replaces all of them. Scope: issue."""
     given = {slot: value for slot, value in (values or {}).items() if value is not None}
     paths = [
         *(["holder.name"] if name is not None else []),
@@ -147,11 +154,13 @@ def update_pass(
         *(f"values.{slot}" for slot in values or {}),
         *(["expire_time"] if expire_time is not None or is_never_expiring else []),
         *(["revision"] if revision is not None else []),
+        *(["tags"] if tags is not None else []),
     ]
     wallet_pass = Pass(
         holder=Holder(name=name or "", phone=phone or "", external_ids=external_ids),
         expire_time=to_timestamp(expire_time),
         revision=revision or 0,
+        tags=tags,
     )
     fill(wallet_pass.values, given)
     request = pb.UpdatePassRequest(

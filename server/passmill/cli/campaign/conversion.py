@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ NOT_READABLE = "UNREADABLE_ROW"
 _INVALID = "INVALID_VALUES"
 # A message of the service is bounded; one row must leave room for nothing else.
 _MAX_BYTES = 1 << 20
+_BETWEEN_TAGS = re.compile(r"[\s,;|]+")
 
 
 class BadRow(ValueError):
@@ -141,6 +143,12 @@ def _put_holder_ids(recipient: Recipient, cell: Cell) -> None:
             recipient.draft.holder.external_ids[str(system)] = read_text(text)
 
 
+def _put_tags(recipient: Recipient, cell: Cell) -> None:
+    words = cell if isinstance(cell, list) else _BETWEEN_TAGS.split(read_text(cell))
+    # Each once, in their order: the file may hold one twice.
+    recipient.draft.tags.extend(dict.fromkeys(read_text(word) for word in words if word))
+
+
 def _put_pass_id(recipient: Recipient, cell: Cell) -> None:
     recipient.ref.pass_id = read_text(cell).strip()
 
@@ -165,6 +173,7 @@ _SIMPLE: dict[Place, Callable[[Reading], Put]] = {
     Place.NAME: lambda _: _put_name,
     Place.PHONE: lambda _: _put_phone,
     Place.HOLDER_IDS: lambda _: _put_holder_ids,
+    Place.TAGS: lambda _: _put_tags,
     Place.PASS_ID: lambda _: _put_pass_id,
     Place.REFERENCE_ID: lambda _: _put_reference_id,
     Place.SERIAL_NUMBER: lambda _: _put_serial_number,

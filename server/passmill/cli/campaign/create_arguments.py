@@ -55,6 +55,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     segment.add_argument("--of-campaign", default="", metavar="ID")
     segment.add_argument("--with-id-in", default="", metavar="SYSTEM")
     segment.add_argument(
+        "--with-tag", action="append", default=[], metavar="TAG", help="one of those given"
+    )
+    segment.add_argument(
+        "--seen-since", type=moment, metavar="TIME", help="a device that has it was heard of"
+    )
+    segment.add_argument("--seen-before", type=moment, metavar="TIME", help="and not later")
+    segment.add_argument(
+        "--never-seen", action="store_true", help="no device has it; these too, or these alone"
+    )
+    segment.add_argument(
         "--where",
         action="append",
         default=[],
@@ -90,6 +100,10 @@ def _create(client: Client, parsed: argparse.Namespace) -> int:
                 issued_before=parsed.issued_before,
                 campaign_id=parsed.of_campaign,
                 external_id_system=parsed.with_id_in,
+                tags=parsed.with_tag,
+                seen_since=parsed.seen_since,
+                seen_before=parsed.seen_before,
+                never_seen=parsed.never_seen,
                 where=parsed.where,
             ),
             reading=reading_of(parsed),

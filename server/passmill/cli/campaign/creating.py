@@ -27,6 +27,10 @@ class SegmentOptions:
     issued_before: datetime | None
     campaign_id: str
     external_id_system: str
+    tags: Sequence[str]
+    seen_since: datetime | None
+    seen_before: datetime | None
+    never_seen: bool
     where: Sequence[str]
 
 
@@ -101,7 +105,16 @@ def _segment(client: Client, options: CreateOptions) -> messages.Segment:
         create_time_before=to_timestamp(chosen.issued_before),
         campaign_id=chosen.campaign_id,
         external_id_system=chosen.external_id_system,
+        tags=chosen.tags,
     )
+    if chosen.seen_since or chosen.seen_before or chosen.never_seen:
+        segment.last_seen.CopyFrom(
+            messages.LastSeen(
+                since=to_timestamp(chosen.seen_since),
+                before=to_timestamp(chosen.seen_before),
+                never=chosen.never_seen,
+            )
+        )
     if segment == messages.Segment() and not chosen.where:
         raise CommandFailed(
             "This would be every pass there is: narrow it, for instance with --in-program."

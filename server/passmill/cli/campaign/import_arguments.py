@@ -24,8 +24,8 @@ from passmill_client import Client
 
 HELP: Final = """\
 Columns are found by name: external_id (your id of each recipient, unique in the file), name, phone
-(+12065550123), expire_time, external_ids.SYSTEM, and the slots of the template, as SLOT or
-values.SLOT. --map COLUMN=TARGET says what the names do not.
+(+12065550123), expire_time, tags ("vip, berlin"), external_ids.SYSTEM, and the slots of the
+template, as SLOT or values.SLOT. --map COLUMN=TARGET says what the names do not.
 
 Run the same command again after Ctrl-C or a crash, within thirty days: it goes on where it stopped
 and issues nothing twice. Rows that cannot be taken are in FILE.rejects.csv with line and reason;

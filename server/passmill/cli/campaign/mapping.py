@@ -22,6 +22,7 @@ class Place(enum.Enum):
     NAME = "name"
     PHONE = "phone"
     EXPIRE_TIME = "expire_time"
+    TAGS = "tags"
     PASS_ID = "pass_id"  # noqa: S105 - no password
     REFERENCE_ID = "reference_id"
     SERIAL_NUMBER = "serial_number"
