@@ -10,7 +10,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from passmill.settings import MissingSetting, Settings, UnknownSetting, load_settings
 from passmill.signing.freshness import StaleSigner
+from passmill.store.database import find_fault
 from passmill.store.deployment import WrongEdgeKey, WrongMasterKey
 from passmill.store.migrate import MigrationRefused
 from passmill.store.roles import RoleRefused
@@ -36,6 +37,8 @@ _REFUSALS = (
     WrongEdgeKey,
     WrongMasterKey,
 )
+_FIRST_WAIT_SECONDS = 0.1
+_LAST_WAIT_SECONDS = 5.0
 
 
 def run_process(serve: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
@@ -99,9 +102,24 @@ async def _serve(
     )
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(_stop_at_end(reader, stop))
-        await serve(settings, stop)
+        if await _await_database(settings.database_url.get_secret_value(), stop):
+            await serve(settings, stop)
         watching.cancel()
     transport.close()
+
+
+async def _await_database(url: str, stop: asyncio.Event) -> bool:
+    """Waits until PostgreSQL takes connections, and says that it waits; False when told to stop."""
+    log = structlog.get_logger("passmill")
+    delay = _FIRST_WAIT_SECONDS
+    while (fault := await find_fault(url)) is not None:
+        log.warning("process.waiting_for_database", fault=fault, next_try_seconds=delay)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), timeout=delay)
+        if stop.is_set():
+            return False
+        delay = min(2 * delay, _LAST_WAIT_SECONDS)
+    return True
 
 
 async def _stop_at_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:

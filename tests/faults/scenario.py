@@ -13,6 +13,7 @@ with 1 when anything is not as it must be.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import json
 import os
@@ -28,17 +29,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
+
 from passmill.demo.club import Club, set_up
+from passmill.dev import coffee_club
 from passmill.dev.local_service import LocalService
 from passmill_client import Client, PassmillError, pass_draft
-from passmill_client.messages import Campaign, IssueAction, Recipient
+from passmill_client.messages import (
+    IMAGE_ROLE_ICON,
+    Campaign,
+    IssueAction,
+    Recipient,
+    TemplateContent,
+)
 
 CHECKER = Path(__file__).with_name("checker.py")
 STREAMS = 20
-# Each worker dies with this chance at each of the named points; the rest of the kills come from
-# outside, at any moment.
-FAIL_AT = "shard.read:0.02,shard.signed:0.02,shard.written:0.02,shard.committed:0.02"
+# Each worker dies at each of the named points with a chance that makes so many deaths; the rest of
+# the kills come from outside, at any moment.
+FAILPOINTS = ("shard.read", "shard.signed", "shard.written", "shard.committed")
+DEATHS_AT_POINTS = 5
 RECOVERY_SECONDS = 30.0
+# From the first time that any worker took a shard to its end: what PgQueuer's own record says.
+_LONGEST_SHARD = """
+SELECT coalesce(max(extract(epoch FROM ended - taken)), 0)::float8 FROM (
+    SELECT min(created) FILTER (WHERE status = 'picked') AS taken,
+        max(created) FILTER (WHERE status = 'successful') AS ended
+    FROM pgqueuer.pgqueuer_log WHERE entrypoint = 'campaign_shard' GROUP BY job_id
+) AS jobs
+"""
+SHARD_RECIPIENTS = 5_000
 WORKERS = 2
 HEARTBEAT_SECONDS = 3
 
@@ -57,8 +77,7 @@ class Fire:
 
 @dataclass(slots=True)
 class Deaths:
-    """Workers that died, by whoever's hand, and the longest that a place stayed without a done
-    shard after one."""
+    """Workers that died, by whoever's hand, and crashes of PostgreSQL."""
 
     process_ids: set[int] = field(default_factory=set)
     killed: int = 0
@@ -95,16 +114,22 @@ def run(folder: Path, count: int, fire: Fire, openssl: int | None) -> dict[str, 
     with serve(folder / "calm", fail_at="") as service:
         club = set_up_club(service)
         calm_seconds = finish(service, load(service, club, folder / "recipients.csv"), club)
-    with serve(folder / "fire", fail_at=FAIL_AT if fire.kills else "") as service:
+        calm_load = os.getloadavg()[0]
+    with serve(folder / "fire", fail_at=fail_at(count) if fire.kills else "") as service:
         club = set_up_club(service)
         campaign_id = load(service, club, folder / "recipients.csv")
         deaths = Deaths()
         with attack(service, fire, deaths):
             seconds = finish(service, campaign_id, club, crash=crasher(service, fire, deaths))
+        fire_load = os.getloadavg()[0]
+        longest = asyncio.run(longest_shard_seconds(service.database_owner_url))
         export(service, club, campaign_id, folder)
         found = check(service, club, folder, openssl)
     return {
         **found,
+        "is_right": found["is_right"] and longest <= RECOVERY_SECONDS,
+        "longest_shard_seconds": round(longest, 2),
+        "load_averages": [round(each, 1) for each in (calm_load, fire_load)],
         "seed": fire.seed,
         "worker_deaths": len(deaths.process_ids),
         "kills_from_outside": deaths.killed,
@@ -136,12 +161,27 @@ def serve(folder: Path, *, fail_at: str) -> Iterator[LocalService]:
             watching.join()
 
 
+def fail_at(count: int) -> str:
+    """PASSMILL_FAIL_AT for a campaign of so many recipients."""
+    steps = max(STREAMS, count // SHARD_RECIPIENTS) * len(FAILPOINTS)
+    chance = min(0.02, DEATHS_AT_POINTS / steps)
+    return ",".join(f"{name}:{chance:.5f}" for name in FAILPOINTS)
+
+
+def plain_card(images: coffee_club.Images) -> TemplateContent:
+    """The club's card without its pictures, but the icon that there must be: a bundle is some
+    kilobytes, so that each of a million can be kept and opened."""
+    icons = {place: asset for place, asset in images.items() if place[0] == IMAGE_ROLE_ICON}
+    return coffee_club.card_content(icons)
+
+
 def set_up_club(service: LocalService) -> Club:
     """A tenant with a template to issue from."""
     return set_up(
         api_address=service.api_address,
         admin_address=service.admin_address,
         operator_key=service.operator_key,
+        card=plain_card,
     )
 
 
@@ -236,6 +276,16 @@ def crasher(service: LocalService, fire: Fire, deaths: Deaths) -> Iterator[None]
             yield
         service.crash_database(down_seconds=chance.uniform(0, 2))
         deaths.crashed += 1
+
+
+async def longest_shard_seconds(url: str) -> float:
+    """The longest that a shard took, deaths of its workers included."""
+    connection = await asyncpg.connect(url, timeout=30)
+    try:
+        longest: float = await connection.fetchval(_LONGEST_SHARD)
+    finally:
+        await connection.close(timeout=5)
+    return longest
 
 
 def export(service: LocalService, club: Club, campaign_id: str, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from passmill.v1 import pass_service_pb2 as pb
-from passmill.v1.wallet_pass_pb2 import Pass, PassDraft
+from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassDraft, PassView
 from tests.support.refusals import refused
 from tests.support.service import Club, by_id
 from tests.support.small_card import draft
@@ -31,7 +31,7 @@ async def test_a_pass_keeps_its_tags(rowing_club: Club) -> None:
     issued = [each.wallet_pass for each in answer.results]
     assert [len((await rowing_club.get(each)).tags) for each in issued] == [1, 0, 16]
     assert await rowing_club.tenant.count("pass_tags") == 3 + 1 + 16
-    basic_view = pb.GetPassRequest(ref=by_id(alone), view="PASS_VIEW_BASIC")
+    basic_view = pb.GetPassRequest(ref=by_id(alone), view=PassView.PASS_VIEW_BASIC)
     assert not (await rowing_club.passes.GetPass(basic_view)).wallet_pass.tags
 
 
@@ -48,7 +48,7 @@ async def test_tags_are_replaced_and_no_phone_hears_of_it(rowing_club: Club) -> 
     assert now.version == 4
     assert await rowing_club.bundle(issued) == bundle
     await rowing_club.update(issued, "tags", wanted=Pass(tags=["kept"]))
-    await rowing_club.update(issued, "holder.name", wanted=Pass(holder={"name": "Grace"}))
+    await rowing_club.update(issued, "holder.name", wanted=Pass(holder=Holder(name="Grace")))
     assert list((await rowing_club.get(issued)).tags) == ["kept"]
     rows = await rowing_club.tenant.fetch(
         "SELECT detail::json ->> 'visible' AS visible FROM outbox WHERE kind = 'pass.updated'"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _RETRY_AFTER = timedelta(milliseconds=500)
 # Kept back from a call's deadline, to say in time that it passed.
 _MARGIN_SECONDS = 0.02
+_CONNECT_SECONDS = 10.0
 _INT32_MAX = (1 << 31) - 1
 # Every statement of ours goes by an index. A plan made while a table was small must not stay when
 # it has grown, as it would: prepared statements keep their plans until the table is analysed.
@@ -243,6 +244,17 @@ async def open_database(
             await asyncio.wait_for(pool.close(), timeout=5)
         except TimeoutError:
             pool.terminate()
+
+
+async def find_fault(url: str) -> str | None:
+    """Why the database at `url` takes no connection now but may later, as the name of an error;
+    None when it takes one. Errors that waiting does not help (a wrong password) are raised."""
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS, command_timeout=5)
+    except (*_CONNECTION_ERRORS, TimeoutError) as error:
+        return type(error).__name__
+    connection.terminate()
+    return None
 
 
 async def _reset_connection(connection: asyncpg.Connection) -> None:
