@@ -8,8 +8,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from passmill.edge.refusals import RefusalReason
 from passmill.errors import Reason
 from passmill.telemetry.campaign_metrics import CampaignMetrics
+from passmill.telemetry.edge_metrics import EdgeMetrics
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.watch_identities import EXPIRY_DAYS
 
@@ -23,7 +25,8 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 def series() -> dict[str, tuple[str, ...]]:
     """Every series of the service by name, with its labels."""
     registry = CollectorRegistry()
-    counted = [*vars(Metrics(registry)).values(), *vars(CampaignMetrics(registry)).values()]
+    parts = (Metrics(registry), CampaignMetrics(registry), EdgeMetrics(registry))
+    counted = [value for part in parts for value in vars(part).values()]
     found = [value for value in counted if isinstance(value, MetricWrapperBase)]
     return {
         family.name + suffix: each._labelnames
@@ -49,7 +52,7 @@ def test_alerts_name_values_that_exist() -> None:
     chosen: dict[str, set[str]] = {}
     for _, label, _, values in SELECTED.findall(ALERTS):
         chosen.setdefault(label, set()).update(values.split("|"))
-    assert chosen["reason"] <= {reason.value for reason in Reason}
+    assert chosen["reason"] <= {each.value for each in (*Reason, *RefusalReason)}
     assert chosen["within_days"] == {str(days) for days in EXPIRY_DAYS}
     assert chosen["outcome"] == {"failed", "mismatch"}
 

@@ -89,6 +89,7 @@ def test_every_block_is_known() -> None:
         "openssl req",
         "openssl x509",
         "passmill check-config",
+        "passmill edge-key",
         "pg_basebackup --pgdata",
     ]
     text = re.sub(r"^ *```.*?^ *```", "", RUNBOOK, flags=re.DOTALL | re.MULTILINE)
@@ -96,6 +97,7 @@ def test_every_block_is_known() -> None:
         "passmill migrate",
         "passmill migrate --before-rollout",
         "passmill serve",
+        "passmill serve --role edge",  # tests/edge/test_edge_process.py
     }
     assert shell_block("passmill check-config").splitlines() == [
         "passmill check-config",
@@ -128,6 +130,14 @@ def test_secrets_settings_and_migrations(databases: Databases, tmp_path: Path) -
         ):
             said = asyncio.run(run(*passmill, *arguments, folder=tmp_path, variables=variables))
             assert re.fullmatch(printed, said), said
+        commands = shell_block("passmill edge-key").replace("passmill ", " ".join(passmill) + " ")
+        asyncio.run(run("bash", "-ec", commands, folder=tmp_path, variables=variables))
+        edge_key = tmp_path / "edge_key"
+        assert stat.S_IMODE(edge_key.stat().st_mode) == 0o600
+        alone = {**variables, "PASSMILL_EDGE_KEY_FILE": str(edge_key)}
+        del alone["PASSMILL_MASTER_KEY_FILE"]
+        said = asyncio.run(run(*passmill, "check-config", folder=tmp_path, variables=alone))
+        assert said == "The settings are good.\n"
     finally:
         asyncio.run(databases.drop(empty))
 

@@ -108,7 +108,8 @@ async def test_guesses_give_nothing(registry: Registry, club: Club, count: int) 
             assert (
                 await registry.authenticate(kind, serial_number, given, deadline=deadline()) is None
             )
-        name = [secrets.token_hex(16), device.name[:-1], "\x00", "\ud800"][at % 4]
+        names = [secrets.token_hex(16), device.name[:-1], "\x00", "\ud800"]
+        name = names[at // len(kinds) % len(names)]
         assert (
             await registry.list_updated_passes(name, kind, UpdateTag(at), deadline=deadline())
             is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import re
 import secrets
 import struct
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,8 @@ StreamId = NewType("StreamId", UUID)
 OPERATOR_TENANT = TenantId(0)
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_SERIAL_SYMBOLS = 26  # ceil(128 / 5)
+_SERIAL_NUMBER = re.compile(f"[{_CROCKFORD}]{{26}}")  # ceil(128 / 5)
+_DIGITS = str.maketrans(_CROCKFORD, "0123456789abcdefghijklmnopqrstuv")  # as int() reads them
 
 
 def new_uuid() -> UUID:
@@ -143,12 +145,7 @@ def encode_base32(block: bytes) -> str:
 
 def decode_base32(text: str) -> bytes | None:
     """The 16 bytes that `encode_base32` wrote, None when `text` is not its exact output."""
-    if len(text) != _SERIAL_SYMBOLS:
+    if _SERIAL_NUMBER.fullmatch(text) is None:
         return None
-    number = 0
-    for symbol in text:
-        digit = _CROCKFORD.find(symbol)
-        if digit < 0:
-            return None
-        number = number << 5 | digit
+    number = int(text.translate(_DIGITS), 32)
     return number.to_bytes(17, "big")[1:] if number < 1 << 128 else None

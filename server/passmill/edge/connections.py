@@ -74,20 +74,20 @@ class ConnectionWatch:
 
     async def run_forever(self) -> None:
         """Looks at all connections again and again. Ends by cancellation."""
-        if sys.platform != "linux":
-            return
         pause = min(self._idle_seconds / _ROUNDS_A_PERIOD, _MAX_PAUSE_SECONDS)
         while True:
             await asyncio.sleep(pause)
             # Some microseconds a connection: too long for the loop when there are thousands.
             await asyncio.to_thread(self.look)
 
-    def look(self) -> int:
-        """Cuts what is idle or too slow by now; gives how many connections there are."""
+    def look(self, *, idle_seconds: float | None = None) -> int:
+        """Cuts what is idle or too slow by now; gives how many connections there are.
+        `idle_seconds`: None for the usual time, less where places are few."""
+        if sys.platform != "linux":
+            return 0
+        if idle_seconds is None:
+            idle_seconds = self._usual_idle_seconds()
         seen: dict[tuple[int, int], _Watched] = {}
-        idle_seconds = self._idle_seconds
-        if len(self._watched) > _CROWDED * self._max_connections:
-            idle_seconds *= _CROWDED_SHARE
         with os.scandir("/proc/self/fd") as entries:
             numbers = [int(entry.name) for entry in entries]
         for number in numbers:
@@ -99,11 +99,9 @@ class ConnectionWatch:
         self._metrics.connections(len(seen))
         return len(seen)
 
-    def end_all(self) -> None:
-        """Cuts every connection: what is still open when the time to drain is over."""
-        self._idle_seconds = -1.0
-        if sys.platform == "linux":
-            self.look()
+    def _usual_idle_seconds(self) -> float:
+        is_crowded = len(self._watched) > _CROWDED * self._max_connections
+        return self._idle_seconds * (_CROWDED_SHARE if is_crowded else 1)
 
     def _is_ours(self, connection: socket.socket) -> bool:
         if connection.family not in (socket.AF_INET, socket.AF_INET6):

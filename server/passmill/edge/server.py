@@ -14,10 +14,10 @@ import structlog
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
-from starlette.types import ASGIApp
 
 from passmill.edge.connections import ConnectionWatch
-from passmill.settings import EdgeDoor
+from passmill.edge.door import EdgeDoor
+from passmill.settings import EdgeDoor as EdgeDoorSettings
 
 _BACKLOG: Final = 4096
 # Of a request's head. Phones send less than 2 KiB.
@@ -27,20 +27,27 @@ _STREAM_WINDOW_BYTES: Final = 128 << 10
 _CONNECTION_WINDOW_BYTES: Final = 512 << 10
 _START_SECONDS: Final = 10.0
 _PROBE_SECONDS: Final = 0.02
-_LAST_SECONDS: Final = 2.0
+# At the end, what has not moved for so long has been told that it is the end, or never will be.
+_LAST_IDLE_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
 async def open_edge_server(
-    app: ASGIApp, *, place: EdgeDoor, port: int, watch: ConnectionWatch, drain_seconds: float
+    door: EdgeDoor,
+    *,
+    place: EdgeDoorSettings,
+    port: int,
+    watch: ConnectionWatch,
+    drain_seconds: float,
 ) -> AsyncIterator[None]:
-    """Serves `app` on `port`; at the end takes no more requests and answers those it has.
+    """Serves what is behind `door` on `port`; at the end takes no more requests and answers those
+    it has.
 
     TLS 1.2 and up, HTTP/2 and 1.1 by ALPN. Raises OSError or granian's errors when it cannot
     listen.
     """
     server = Server(
-        app,
+        door,
         address=place.host,
         port=port,
         interface=Interfaces.ASGINL,
@@ -72,7 +79,7 @@ async def open_edge_server(
             yield
         finally:
             watching.cancel()
-            await _stop(server, serving, watch, drain_seconds)
+            await _stop(server, serving, watch, door, drain_seconds)
 
 
 async def _wait_until_open(host: str, port: int, serving: asyncio.Task[None]) -> None:
@@ -90,15 +97,21 @@ async def _wait_until_open(host: str, port: int, serving: asyncio.Task[None]) ->
 
 
 async def _stop(
-    server: Server, serving: asyncio.Task[None], watch: ConnectionWatch, drain_seconds: float
+    server: Server,
+    serving: asyncio.Task[None],
+    watch: ConnectionWatch,
+    door: EdgeDoor,
+    drain_seconds: float,
 ) -> None:
+    """Tells clients to go, and waits. A phone that sleeps does not hear it: once every request is
+    answered, connections that do not move are cut."""
     server.stop()  # type: ignore[no-untyped-call]
-    done, _ = await asyncio.wait([serving], timeout=drain_seconds)
-    if done:
-        return
-    # Somebody reads slowly, or has said nothing since the handshake.
-    structlog.get_logger("passmill.edge").warning("edge.drain_cut", seconds=drain_seconds)
-    watch.end_all()
-    done, _ = await asyncio.wait([serving], timeout=_LAST_SECONDS)
-    if not done:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + drain_seconds
+    while not serving.done() and loop.time() < end:
+        if door.under_way == 0:
+            await asyncio.to_thread(lambda: watch.look(idle_seconds=_LAST_IDLE_SECONDS))
+        await asyncio.wait([serving], timeout=_LAST_IDLE_SECONDS / 4)
+    if not serving.done():
+        structlog.get_logger("passmill.edge").warning("edge.drain_cut", seconds=drain_seconds)
         serving.cancel()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, TypeAlias
 
 from passmill.domain.clock import Clock
@@ -21,7 +20,7 @@ from passmill.domain.registrations import (
     parse_system_version,
     parse_update_tag,
 )
-from passmill.edge.exchange import Answer, Request
+from passmill.edge.exchange import Answer, Header, Request
 from passmill.edge.http_dates import format_http_date, parse_http_date
 from passmill.edge.refusals import Refusal, RefusalReason
 from passmill.telemetry.edge_metrics import EdgeMetrics, RouteMetrics
@@ -87,7 +86,6 @@ class WebService:
     ) -> None:
         self._use_cases = use_cases
         self._clock = clock
-        self._metrics = metrics
         self._registration = Route(
             methods={"POST": self._register, "DELETE": self._unregister},
             metrics=metrics.route("registration"),
@@ -156,17 +154,21 @@ class WebService:
         authentic, _ = await self._authenticate(request, pass_type_at=2)
         # Before anything is built. If-None-Match would come first (RFC 9110, 13.2.2): we give no
         # ETag, so nobody has one of ours.
-        if (since := self._modified_since(request)) is not None:
+        if (given := request.header(b"if-modified-since")) is not None:
             version = await self._use_cases.serve_pass.version(authentic)
-            if version.last_modified <= since:
+            modified = format_http_date(version.last_modified)
+            if given == modified or self._is_since(given, version):
                 self._note(request, authentic, version)
-                self._metrics.not_modified()
-                return Answer(status=304, headers=(_last_modified(version), _PRIVATE))
+                return Answer(status=304, headers=(_last_modified(modified), _PRIVATE))
         served = await self._use_cases.serve_pass.bundle(authentic)
         self._note(request, authentic, served.version)
         return Answer(
             status=200,
-            headers=(_PKPASS, _last_modified(served.version), _PRIVATE),
+            headers=(
+                _PKPASS,
+                _last_modified(format_http_date(served.version.last_modified)),
+                _PRIVATE,
+            ),
             body=served.content,
         )
 
@@ -197,9 +199,9 @@ class WebService:
             raise Refusal(RefusalReason.UNAUTHORIZED)
         return authentic, wallet
 
-    def _modified_since(self, request: Request) -> datetime | None:
-        given = request.header(b"if-modified-since")
-        return None if given is None else parse_http_date(given, now=self._clock.now())
+    def _is_since(self, given: str, version: PassVersion) -> bool:
+        since = parse_http_date(given, now=self._clock.now())
+        return since is not None and version.last_modified <= since
 
     def _note(self, request: Request, authentic: AuthenticPass, version: PassVersion) -> None:
         if request.method == "GET":
@@ -217,8 +219,8 @@ def _system_version(request: Request) -> str:
     return parse_system_version((request.header(b"user-agent") or "")[:_MAX_USER_AGENT])
 
 
-def _last_modified(version: PassVersion) -> tuple[bytes, bytes]:
-    return (b"last-modified", format_http_date(version.last_modified).encode())
+def _last_modified(date: str) -> Header:
+    return (b"last-modified", date.encode("ascii"))
 
 
 def _json_object(content: bytes) -> dict[str, object]:

@@ -54,11 +54,6 @@ class EdgeMetrics:
             ["reason"],
             registry=registry,
         )
-        self._not_modified = Counter(
-            "passmill_edge_not_modified_total",
-            "Passes that a device asked for and had already.",
-            registry=registry,
-        )
         self._logs = Counter(
             "passmill_edge_device_logs_total",
             "Lines that devices sent to be logged, by what went wrong with them.",
@@ -85,10 +80,6 @@ class EdgeMetrics:
     def refused(self, reason: str) -> None:
         """A request was refused."""
         self._refusals.labels(reason).inc()
-
-    def not_modified(self) -> None:
-        """A device was told that it has the newest version."""
-        self._not_modified.inc()
 
     def device_logs(self, kind: str, count: int) -> None:
         """A device sent `count` lines of this kind."""

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -25,6 +26,7 @@ _WRITE_SECONDS: Final = 5.0
 _AT_ONCE: Final = 2_000
 # While the database is away. What is beyond is not noted: it tells of phones, and decides nothing.
 _MAX_NOTED: Final = 100_000
+_SAME_TIME: Final = timedelta(seconds=1)
 
 
 class NoteFetches:
@@ -92,6 +94,11 @@ class NoteFetches:
         if noted is None:
             if len(self._noted) < _MAX_NOTED:
                 self._noted[key] = fetch
+            return
+        if (
+            fetch.content_time == noted.content_time
+            and timedelta(0) <= fetch.last_time - noted.last_time < _SAME_TIME
+        ):
             return
         newer = fetch if fetch.content_time >= noted.content_time else noted
         self._noted[key] = replace(
