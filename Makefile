@@ -25,7 +25,7 @@ PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline faults probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline faults push-faults probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -101,6 +101,9 @@ faults: tools $(VENV)/ready ## Kill workers and crash PostgreSQL under a campaig
 
 probe: tools $(VENV)/ready ## Send 10,000 requests of any form and 100,000 guesses to the edge
 	@EDGE_CASES=2500 EDGE_GUESSES=100000 $(PY) -m pytest tests/edge/test_probing.py $(ARGS)
+
+push-faults: $(VENV)/ready ## Push 100,000 over 200 faults of the service; none may be lost (ARGS="--pushes N --faults N --seed N")
+	@$(PY) -m tests.push.scenario $(ARGS)
 
 lock: $(VENV)/packages ## Renew requirements.lock (ARGS="--upgrade" for newer versions)
 	@uv lock $(ARGS)

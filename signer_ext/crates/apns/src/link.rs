@@ -24,6 +24,9 @@ use crate::wire::{Heard, Wire};
 const MOST_FLIGHTS: usize = 1000;
 /// A ping is answered within this time, or the connection is dead.
 const PONG_WITHIN: Duration = Duration::from_secs(5);
+/// Silence that is borne while pushes wait for answers, and a pong that is late: no further pushes are
+/// trusted to the connection before it comes.
+const MOST_SUSPENSE: Duration = Duration::from_secs(2);
 /// How often flights and the connection's silence are looked at.
 const MOST_TICK: Duration = Duration::from_secs(1);
 const LEAST_TICK: Duration = Duration::from_millis(20);
@@ -128,6 +131,8 @@ impl Link {
             if self.pool.is_closed() {
                 return Poll::Ready(End::Closed);
             }
+            // Answers first: they free streams.
+            self.land(context);
             self.fill(context);
             let streams = self.most_flights();
             if let Poll::Ready(cause) = self.poll_once(context) {
@@ -161,6 +166,9 @@ impl Link {
             return;
         }
         let now = Instant::now();
+        if self.life.is_suspect(now) {
+            return;
+        }
         let was_empty = self.flights.is_empty();
         let mut sent = 0;
         self.waiting = None;
@@ -288,6 +296,17 @@ impl Life {
         (self.idle / 4).clamp(LEAST_TICK, MOST_TICK)
     }
 
+    fn suspense(&self) -> Duration {
+        (self.idle / 3).min(MOST_SUSPENSE)
+    }
+
+    /// Whether the connection may be dead: its pong is late.
+    fn is_suspect(&self, now: Instant) -> bool {
+        self.pinged_at.is_some_and(|at| {
+            now.saturating_duration_since(at) >= self.suspense() && self.heard.bytes() == self.bytes
+        })
+    }
+
     fn poll_pong(&mut self, context: &mut Context<'_>) -> Result<(), h2::Error> {
         let Some(ping) = self.pinged_at.and(self.ping.as_mut()) else { return Ok(()) };
         if let Poll::Ready(pong) = ping.poll_pong(context) {
@@ -299,7 +318,7 @@ impl Life {
     }
 
     /// Looks whether anything came, and pings after silence: sooner while pushes wait for answers.
-    /// When to look again; none when the connection is dead.
+    /// When to look again, at each tick while pushes wait; none when the connection is dead.
     fn judge(&mut self, now: Instant, busy: bool) -> Option<Duration> {
         let bytes = self.heard.bytes();
         if bytes != self.bytes {
@@ -307,21 +326,28 @@ impl Life {
             self.heard_at = now;
         }
         let silence = now.saturating_duration_since(self.heard_at);
-        let bearable = if busy { self.idle / 3 } else { self.idle };
-        if let Some(at) = self.pinged_at {
-            let since = now.saturating_duration_since(at);
-            let within = PONG_WITHIN.min(self.idle);
-            // An answer is as good as a pong.
-            return (since < within || silence < since).then(|| self.tick());
-        }
-        if silence >= bearable {
-            if let Some(ping) = &mut self.ping
-                && ping.send_ping(Ping::opaque()).is_ok()
-            {
-                self.pinged_at = Some(now);
+        let bearable = if busy { self.suspense() } else { self.idle };
+        let rest = match self.pinged_at {
+            Some(at) => {
+                let since = now.saturating_duration_since(at);
+                let rest = PONG_WITHIN.min(self.idle).saturating_sub(since);
+                // Anything that came since is as good as a pong.
+                if rest.is_zero() && silence >= since {
+                    return None;
+                }
+                rest
             }
-            return Some(self.tick());
-        }
-        Some(if busy { self.tick() } else { bearable.saturating_sub(silence).max(LEAST_TICK) })
+            None if silence >= bearable => {
+                if let Some(ping) = &mut self.ping
+                    && ping.send_ping(Ping::opaque()).is_ok()
+                {
+                    self.pinged_at = Some(now);
+                }
+                self.tick()
+            }
+            None => bearable.saturating_sub(silence),
+        };
+        let most = if busy { self.tick() } else { rest };
+        Some(rest.min(most).max(LEAST_TICK))
     }
 }

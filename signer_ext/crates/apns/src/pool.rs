@@ -299,21 +299,17 @@ async fn keep_connected(pool: Arc<Shared>, slot: usize) {
 
 /// Waits until there is something to send; false when the pool is closed.
 async fn wait_for_work(pool: &Shared, slot: usize) -> bool {
-    loop {
-        let at = poll_fn(|context| {
-            pool.listen(slot, context.waker());
-            if pool.is_closed() {
-                return Poll::Ready(None);
-            }
-            pool.next_waiting().map_or(Poll::Pending, |at| Poll::Ready(Some(at)))
-        })
-        .await;
-        match at {
-            None => return false,
-            Some(at) if at <= Instant::now() => return true,
-            Some(at) => wait_until(pool, slot, at).await,
+    let mut sleep = pin!(sleep_until(Instant::now().into()));
+    poll_fn(|context| {
+        pool.listen(slot, context.waker());
+        if pool.is_closed() {
+            return Poll::Ready(false);
         }
-    }
+        let Some(at) = pool.next_waiting() else { return Poll::Pending };
+        sleep.as_mut().reset(at.into());
+        sleep.as_mut().poll(context).map(|()| true)
+    })
+    .await
 }
 
 /// Waits, but not when the pool is closed.

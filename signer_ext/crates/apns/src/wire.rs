@@ -32,13 +32,12 @@ impl Heard {
         self.refused.load(Relaxed).then_some(Cause::Tls)
     }
 
-    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &result
+    fn note(&self, result: &io::Result<()>) {
+        if let Err(error) = result
             && cause_of(error) == Cause::Tls
         {
             self.refused.store(true, Relaxed);
         }
-        result
     }
 }
 
@@ -53,6 +52,18 @@ impl Wire {
         let heard = Arc::new(Heard::default());
         (Self { stream, heard: Arc::clone(&heard) }, heard)
     }
+
+    /// Where writing fails, there may be an alert to read that says why.
+    fn last_words<T>(&mut self, result: io::Result<T>, context: &mut Context<'_>) -> io::Result<T> {
+        if result.is_err() {
+            let mut space = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut space);
+            if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                self.heard.note(&read);
+            }
+        }
+        result
+    }
 }
 
 impl AsyncRead for Wire {
@@ -65,7 +76,8 @@ impl AsyncRead for Wire {
         let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         let more = buffer.filled().len().saturating_sub(before);
         self.heard.bytes.fetch_add(more as u64, Relaxed);
-        Poll::Ready(self.heard.note(result))
+        self.heard.note(&result);
+        Poll::Ready(result)
     }
 }
 
@@ -76,11 +88,12 @@ impl AsyncWrite for Wire {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = ready!(Pin::new(&mut self.stream).poll_write(context, buffer));
-        Poll::Ready(self.heard.note(result))
+        Poll::Ready(self.last_words(result, context))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let result = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        Poll::Ready(self.last_words(result, context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -93,7 +106,7 @@ impl AsyncWrite for Wire {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, buffers));
-        Poll::Ready(self.heard.note(result))
+        Poll::Ready(self.last_words(result, context))
     }
 
     fn is_write_vectored(&self) -> bool {
