@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from passmill.compose_frame import Frame, open_frame
+from passmill.compose_push import PushServices, open_push
 from passmill.domain.campaigns import ActionKind
 from passmill.domain.clock import Clock, SystemClock
 from passmill.failpoints import Failpoints
@@ -41,6 +42,7 @@ class WorkerServices:
     begin_scheduled: BeginScheduled
     choose_segment: ChooseSegment
     watch_queue: WatchQueue
+    push: PushServices
     readiness: Readiness
 
 
@@ -50,8 +52,13 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         tasks = [
             upkeep.create_task(services.readiness.run()),
             upkeep.create_task(services.watch_queue.run_forever()),
+            upkeep.create_task(services.push.watch.run_forever()),
+            upkeep.create_task(services.push.rebuild.run_forever()),
         ]
-        await services.worker.run(stop)
+        # Pushes have places of their own, so that no campaign keeps a holder waiting.
+        async with asyncio.TaskGroup() as working:
+            working.create_task(services.worker.run(stop))
+            working.create_task(services.push.worker.run(stop))
         for task in tasks:
             task.cancel()
 
@@ -62,11 +69,14 @@ async def open_worker(
 ) -> AsyncIterator[WorkerServices]:
     """Connects, checks and wires a worker; nothing runs yet. `clock`: the machine's when None.
     Raises as `open_frame`."""
-    async with open_frame(settings, clock=clock or SystemClock(), registry=registry) as frame:
-        yield _services(frame)
+    async with (
+        open_frame(settings, clock=clock or SystemClock(), registry=registry) as frame,
+        open_push(frame, registry) as push,
+    ):
+        yield _services(frame, push)
 
 
-def _services(frame: Frame) -> WorkerServices:
+def _services(frame: Frame, push: PushServices) -> WorkerServices:
     settings = frame.settings
     settle = SettleCampaign(database=frame.database, clock=frame.clock)
     serve_shard = _serve_shard(frame, settle)
@@ -110,6 +120,7 @@ def _services(frame: Frame) -> WorkerServices:
         begin_scheduled=begin_scheduled,
         choose_segment=choose_segment,
         watch_queue=WatchQueue(database=frame.database, metrics=frame.campaign_metrics),
+        push=push,
         readiness=Readiness(
             checks={"database": frame.database.ping}, metrics=frame.metrics, on_change=_tell_nobody
         ),

@@ -187,6 +187,32 @@ class WorkerPool(Section):
     heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
 
 
+class RedisServer(Section):
+    """How Redis is asked, at `redis_url`. `is_cluster`: that is one node of a cluster."""
+
+    is_cluster: bool = False
+    # For connecting and for each read. What takes longer goes on without Redis.
+    timeout_seconds: Annotated[float, Field(ge=0.01, le=10)] = 0.25
+
+
+class Push(Section):
+    """How phones are told that passes changed. `host`, `port`: Apple's, unless tests say otherwise.
+    `roots_file`: certificates to trust there, PEM; the public ones when None."""
+
+    host: str = "api.push.apple.com"
+    port: Annotated[int, Field(ge=1, le=65535)] = 443
+    roots_file: Path | None = None
+    deadline_seconds: Annotated[float, Field(ge=1, le=120)] = 15.0
+    # A phone is pushed once in so long: at once, and once more at the end when more has changed.
+    window_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    # Of all workers together: each push makes a phone come and fetch.
+    per_second: Annotated[float, Field(ge=1, le=1_000_000)] = 1000.0
+    # A pass type that APNs refuses is tried again so often.
+    probe_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    connections: Annotated[int, Field(ge=1, le=64)] = 1  # of a pass type, in each process
+    concurrent_jobs: Annotated[int, Field(ge=8, le=256)] = 16
+
+
 class Limits(Section):
     """What one process takes on."""
 
@@ -249,6 +275,8 @@ class Settings(BaseSettings):
     metrics: Exposition = Exposition()
     database: DatabasePool = DatabasePool()
     worker: WorkerPool = WorkerPool()
+    redis: RedisServer = RedisServer()
+    push: Push = Push()
     limits: Limits = Limits()
     # For tests alone: where a process shall die (passmill/failpoints.py).
     fail_at: Annotated[str, AfterValidator(check_failpoints)] = ""

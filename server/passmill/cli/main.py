@@ -1,4 +1,5 @@
-"""`passmill`: serve, edge-key, migrate, check-config, campaign, events, dev, demo."""
+"""`passmill`: serve, edge-key, migrate, check-config, registrations, campaign, events, dev,
+demo."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from passmill import __version__
-from passmill.cli import serve
+from passmill.cli import registrations, serve
 from passmill.embedded.errors import EmbeddedServerError
 from passmill.settings import MissingSetting, UnknownSetting, load_settings
 from passmill.store.migrate import MigrationRefused, migrate
@@ -69,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("check-config", help="read the settings and say if they are good")
     command.set_defaults(run=_check_config)
+
+    command = commands.add_parser("registrations", help="look after who is pushed what")
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    action = actions.add_parser("rebuild", help="fill the index in Redis anew from PostgreSQL")
+    action.set_defaults(run=lambda _: registrations.rebuild(load_settings()))
 
     # Parsed by themselves: they need the client.
     commands.add_parser("campaign", help="import recipients, watch and steer campaigns, export")

@@ -53,8 +53,8 @@ class Worker(Generic[AnyPayload]):
     `open_queue`: connects to the queue. `decode`: a job's payload; ValueError for what is none.
     `handlers`: what each kind of job does. `give_up`: called when a job has failed too often for no
     known reason; gives whether that did, else the job is put back. `concurrent_jobs`: at least 2,
-    so that one job's writing goes along with another's signing. `batch_size`: jobs taken at once, at
-    most half of those. `most_at_once`: of a kind, in all workers together.
+    so that one job's writing goes along with another's signing. `batch_size`: jobs taken at once,
+    at most half of those. `most_at_once`: of a kind, in all workers together.
     """
 
     def __init__(

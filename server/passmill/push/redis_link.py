@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
@@ -137,7 +137,7 @@ async def open_redis(
 ) -> AsyncIterator[RedisLink]:
     """A link that connects when it is first asked, and closes in the end. ValueError for a URL that
     is none."""
-    options = {
+    options: dict[str, Any] = {
         "protocol": 3,
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,

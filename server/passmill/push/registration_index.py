@@ -14,8 +14,8 @@ whatever T is. Nothing needs to be told when a device registers.
 
 - *Emptied, restarted empty, evicted, expired, a cluster's node lost*: there is no mark, so the
   bucket is not used; PostgreSQL answers for its passes, and it is filled anew.
-- *An hour old* (restored from an append-only file or a snapshot, or a replica that lagged): mark and
-  fields are written by one script, so they are of one moment; T is smaller, more is read.
+- *An hour old* (restored from an append-only file or a snapshot, or a replica that lagged): mark
+  and fields are written by one script, so they are of one moment; T is smaller, more is read.
 - *Two who write at once*: what was read above T is written only if the mark is the one its writer
   read. If T did not move, rows above T may be written in any order: they are read again each time.
   A bucket that was filled anew is right by itself, whichever it replaces.
@@ -36,17 +36,36 @@ from typing import Final
 from passmill.domain.ids import TenantId
 from passmill.push.redis_link import Command, RedisLink
 
-MARK: Final = b"w"
 _LIFE_SECONDS: Final = 14 * 86_400
 _BUILDING_SECONDS: Final = 300
 _HEAD_BYTES: Final = 9  # device number and length of the token
 
+# KEYS: the bucket. ARGV: passes, 16 bytes each. Gives nothing where there is no mark, else the mark
+# and of each pass 4 bytes length and the entry: one text a bucket, as a list would take the reader
+# longer than the look-up takes Redis.
+_READ: Final = """
+local mark = redis.call('HGET', KEYS[1], 'w')
+if not mark then return false end
+local found = {}
+for at = 1, #ARGV[1], 16 do
+  local entry = redis.call('HGET', KEYS[1], string.sub(ARGV[1], at, at + 15)) or ''
+  found[#found + 1] = struct.pack('>I4', #entry)
+  found[#found + 1] = entry
+end
+return {mark, table.concat(found)}
+"""
+
 # KEYS: the bucket. ARGV: the mark it must have ('' for any), the mark it gets ('' to leave it), its
-# life in seconds, then pass, device number and entry ('' when it ended) of each registration.
+# life in seconds, then registrations: of each 16 bytes pass, 8 bytes device number, 1 byte length
+# (0: it ended), token.
 _APPLY: Final = """
 if ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'w') ~= ARGV[1] then return 0 end
-for at = 4, #ARGV, 3 do
-  local field, device, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+local all, at = ARGV[4], 1
+while at <= #all do
+  local field = string.sub(all, at, at + 15)
+  local device = string.sub(all, at + 16, at + 23)
+  local stop = at + 24 + string.byte(all, at + 24)
+  local entry = stop > at + 24 and string.sub(all, at + 16, stop) or ''
   local held = redis.call('HGET', KEYS[1], field)
   if held then
     local kept, from = {}, 1
@@ -61,6 +80,7 @@ for at = 4, #ARGV, 3 do
   end
   if entry ~= '' then redis.call('HSET', KEYS[1], field, entry)
   elseif held then redis.call('HDEL', KEYS[1], field) end
+  at = stop + 1
 end
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'w', ARGV[2]) end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
@@ -116,19 +136,17 @@ class RegistrationIndex:
     ) -> dict[int, Bucket]:
         """The buckets that are there, with their entries of these passes (by bucket)."""
         replies = await self._link.ask(
-            [("HMGET", _key(tenant_id, bucket), MARK, *wanted) for bucket, wanted in passes.items()]
+            [
+                ("EVAL", _READ, 1, _key(tenant_id, bucket), b"".join(wanted))
+                for bucket, wanted in passes.items()
+            ]
         )
         if replies is None:
             return {}
         found = {}
         for (bucket, wanted), reply in zip(passes.items(), replies, strict=True):
             if isinstance(reply, list) and (mark := _decode_mark(reply[0])):
-                entries = {
-                    pass_id: entry
-                    for pass_id, entry in zip(wanted, reply[1:], strict=True)
-                    if entry is not None
-                }
-                found[bucket] = Bucket(mark, entries)
+                found[bucket] = Bucket(mark, _split(wanted, reply[1]))
         return found
 
     async def add(
@@ -143,7 +161,12 @@ class RegistrationIndex:
         how many."""
         replies = await self._link.ask(
             [
-                _apply(_key(tenant_id, bucket), some, before=before[bucket], after=after)
+                _apply(
+                    _key(tenant_id, bucket),
+                    b"".join([encode_registration(each) for each in some]),
+                    before=before[bucket],
+                    after=after,
+                )
                 for bucket, some in changes.items()
             ]
         )
@@ -168,9 +191,12 @@ class BucketBuild:
         self._key = _key(tenant_id, bucket)
         self._building = f"passmill:{{{tenant_id}:{bucket}}}:building:{secrets.token_hex(8)}"
 
-    async def add(self, changes: Sequence[IndexChange]) -> bool:
-        """Adds registrations, each once; False when Redis did not take them."""
-        reply = await self._link.ask([_apply(self._building, changes, before=None, after=None)])
+    async def add(self, registrations: bytes) -> bool:
+        """Adds registrations, each once, as `encode_registration` writes them; False when Redis did
+        not take them."""
+        reply = await self._link.ask(
+            [_apply(self._building, registrations, before=None, after=None)]
+        )
         return reply is not None and reply[0] == 1
 
     async def finish(self, *, after: Mark) -> bool:
@@ -180,6 +206,16 @@ class BucketBuild:
             "EVAL", _REPLACE, 2, self._key, self._building, after.encode(), _LIFE_SECONDS
         )
         return reply == 1
+
+
+def _split(wanted: Sequence[bytes], joined: bytes) -> dict[bytes, bytes]:
+    entries, at = {}, 0
+    for pass_id in wanted:
+        start = at + 4
+        at = start + int.from_bytes(joined[at:start], "big")
+        if at > start:
+            entries[pass_id] = joined[start:at]
+    return entries
 
 
 def read_entries(entries: Iterable[bytes], found: dict[bytes, list[int]]) -> None:
@@ -217,16 +253,14 @@ def encode_entry(device_number: int, token: str) -> bytes:
     return device_number.to_bytes(8, "big") + bytes([len(content)]) + content
 
 
-def _apply(
-    key: str, changes: Sequence[IndexChange], *, before: Mark | None, after: Mark | None
-) -> Command:
-    arguments: list[bytes | str | int] = []
-    for change in changes:
-        arguments += (
-            change.pass_id,
-            change.device_number.to_bytes(8, "big"),
-            encode_entry(change.device_number, change.token),
-        )
+def encode_registration(change: IndexChange) -> bytes:
+    """A registration on its way into a bucket: the pass, then the entry, of one that ended without
+    a token."""
+    entry = encode_entry(change.device_number, change.token)
+    return change.pass_id + (entry or change.device_number.to_bytes(8, "big") + b"\0")
+
+
+def _apply(key: str, registrations: bytes, *, before: Mark | None, after: Mark | None) -> Command:
     return (
         "EVAL",
         _APPLY,
@@ -235,7 +269,7 @@ def _apply(
         before.encode() if before else b"",
         after.encode() if after else b"",
         _LIFE_SECONDS if after else _BUILDING_SECONDS,
-        *arguments,
+        registrations,
     )
 
 

@@ -108,9 +108,7 @@ class PushWindows:
         )
 
 
-def _parts(
-    tenant_id: TenantId, topic: str, tokens: Sequence[bytes]
-) -> list[list[tuple[int, str]]]:
+def _parts(tenant_id: TenantId, topic: str, tokens: Sequence[bytes]) -> list[list[tuple[int, str]]]:
     """The windows' keys by part, each with its token's position."""
     parts: list[list[tuple[int, str]]] = [[] for _ in range(_PARTS)]
     prefix = f"{tenant_id}/{topic}/".encode()

@@ -23,9 +23,7 @@ FROM pg_current_snapshot() AS snapshot
 """
 
 # Only a device that APNs reaches has a token here.
-_TOKEN = (
-    "CASE WHEN r.remove_time IS NULL AND d.wallet = $2 THEN d.push_token ELSE '' END AS token"  # noqa: S105 - SQL
-)
+_TOKEN = "CASE WHEN r.remove_time IS NULL AND d.wallet = $2 THEN d.push_token ELSE '' END AS token"  # noqa: S105 - SQL
 
 # Every part by its index, whatever the planner knew of the tables: OFFSET 0 keeps the parts apart.
 _CHANGES = f"""
@@ -45,20 +43,31 @@ SELECT s.*, c.* FROM ({_SNAPSHOT}) AS s LEFT JOIN (
 ) AS c ON true
 """  # noqa: S608 - constants
 
+# Put together here, as a million rows one by one would keep the caller busy.
 _PAGE = f"""
-SELECT s.*, c.* FROM ({_SNAPSHOT}) AS s LEFT JOIN (
-    SELECT r.tag, uuid_send(r.pass_id) AS pass_id, r.device_number, {_TOKEN}
+WITH page AS MATERIALIZED (
+    SELECT r.tag, r.pass_id, r.device_number, {_TOKEN}
     FROM (
         SELECT tag, pass_id, device_number, remove_time FROM registrations
         WHERE tenant_id = $1 AND bucket = $3 AND tag >= $4
             AND (tag, device_number, pass_id) > ($4, $5::bigint, $6::uuid)
         ORDER BY tag, device_number, pass_id LIMIT $7
     ) AS r
-    LEFT JOIN LATERAL (
-        SELECT wallet, push_token FROM devices
-        WHERE tenant_id = $1 AND device_number = r.device_number OFFSET 0
-    ) AS d ON true
-) AS c ON true ORDER BY c.tag, c.device_number, c.pass_id
+    LEFT JOIN devices d ON d.tenant_id = $1 AND d.device_number = r.device_number
+)
+SELECT s.*, written.*, last.* FROM ({_SNAPSHOT}) AS s
+CROSS JOIN (
+    SELECT count(*) AS read, count(*) FILTER (WHERE token <> '') AS live,
+        coalesce(string_agg(
+            uuid_send(pass_id) || int8send(device_number)
+                || substring(int2send((length(token) / 2)::int2) FROM 2) || decode(token, 'hex'),
+            ''::bytea) FILTER (WHERE token <> ''), ''::bytea) AS registrations
+    FROM page
+) AS written
+LEFT JOIN (
+    SELECT tag, device_number, pass_id FROM page
+    ORDER BY tag DESC, device_number DESC, pass_id DESC LIMIT 1
+) AS last ON true
 """  # noqa: S608 - constants
 
 
@@ -75,8 +84,8 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class FollowedRegistration:
-    """A registration as it is now. `pass_id`: 16 bytes. `token`: '' when it ended, or is not reached
-    by APNs."""
+    """A registration as it is now. `pass_id`: 16 bytes. `token`: '' when it ended, or is not
+    reached by APNs."""
 
     bucket: int
     pass_id: bytes
@@ -93,6 +102,16 @@ class PagePlace:
     pass_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedPage:
+    """Live registrations of a bucket. `registrations`: as `push.registration_index` writes them,
+    `count` of them. `end`: where the next page begins, None when there is none."""
+
+    registrations: bytes = field(repr=False)
+    count: int
+    end: PagePlace | None
+
+
 FIRST_PAGE = PagePlace(-1, 0, UUID(int=0))
 
 
@@ -103,9 +122,7 @@ async def read_changes(
     a bucket, in no order. One statement."""
     rows = await tx.fetch(_CHANGES, tx.tenant_id, Wallet.APPLE, buckets, tags, at_most)
     return _followed(rows[0]), [
-        FollowedRegistration(
-            row["bucket"], row["pass_id"], row["device_number"], row["token"]
-        )
+        FollowedRegistration(row["bucket"], row["pass_id"], row["device_number"], row["token"])
         for row in rows
         if row["bucket"] is not None
     ]
@@ -113,10 +130,10 @@ async def read_changes(
 
 async def read_page(
     tx: Transaction, bucket: int, *, after: PagePlace, at_most: int
-) -> tuple[Followed, list[FollowedRegistration], PagePlace | None]:
-    """Up to so many registrations of a bucket behind `after`, in the order of their tags, and where
-    they end; None when there are no more. One statement."""
-    rows = await tx.fetch(
+) -> tuple[Followed, FollowedPage]:
+    """Up to so many registrations of a bucket behind `after`, in the order of their tags. One
+    statement."""
+    row = await tx.fetch_one(
         _PAGE,
         tx.tenant_id,
         Wallet.APPLE,
@@ -126,18 +143,14 @@ async def read_page(
         after.pass_id,
         at_most,
     )
-    found = [
-        FollowedRegistration(bucket, row["pass_id"], row["device_number"], row["token"])
-        for row in rows
-        if row["tag"] is not None
-    ]
-    last = rows[-1]
-    place = (
-        PagePlace(last["tag"], last["device_number"], UUID(bytes=last["pass_id"]))
-        if len(found) == at_most
-        else None
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return _followed(row), FollowedPage(
+        registrations=row["registrations"],
+        count=row["live"],
+        end=PagePlace(row["tag"], row["device_number"], row["pass_id"])
+        if row["read"] == at_most
+        else None,
     )
-    return _followed(rows[0]), found, place
 
 
 async def read_tokens_of_passes(

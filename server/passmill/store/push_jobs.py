@@ -66,9 +66,7 @@ class PushPayload:
             tenant_id=TenantId(tenant_id),
             push_id=UUID(hex=push_id),
             event_id=UUID(hex=event_id) if event_id else None,
-            pass_ids=[
-                PassId(UUID(bytes=body[at : at + 16])) for at in range(0, 16 * passes, 16)
-            ],
+            pass_ids=[PassId(UUID(bytes=body[at : at + 16])) for at in range(0, 16 * passes, 16)],
             device_numbers=[
                 DeviceNumber(each) for each in struct.unpack(f">{len(devices) // 8}q", devices)
             ],

@@ -20,6 +20,7 @@ from passmill.signing.native import SignerError, SigningIdentity
 from passmill.signing.sealer import Sealer, SignRequest
 from passmill.store import passes
 from passmill.store.database import Database
+from passmill.store.push_jobs import enqueue_pass_push
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.pass_content import PassContents, TenantContent, digest_of
@@ -147,6 +148,8 @@ class FinishSigning:
             )
             renewed = renewed.with_digest(digest_of(loaded.render(content.encode(renewed))))
             await passes.update_content(tx, renewed)
+            if renewed.digest != current.digest:
+                await enqueue_pass_push(tx, [renewed.pass_id])
         return renewed
 
     async def sweep_forever(self) -> None:

@@ -15,7 +15,7 @@ from passmill.domain.ids import TenantId
 from passmill.domain.recent import Recent
 from passmill.domain.registrations import BUCKETS
 from passmill.errors import AppError, Reason
-from passmill.push.registration_index import IndexChange, Mark, RegistrationIndex
+from passmill.push.registration_index import Mark, RegistrationIndex
 from passmill.store import fan_out
 from passmill.store.database import Database
 from passmill.telemetry.push_metrics import PushMetrics
@@ -88,21 +88,16 @@ class RebuildIndex:
         count = 0
         while place is not None:
             deadline = asyncio.get_running_loop().time() + _SECONDS
-            async with self._database.statement(internal_caller(tenant_id, deadline=deadline)) as tx:
-                followed, found, place = await fan_out.read_page(
-                    tx, bucket, after=place, at_most=_PAGE
-                )
+            caller = internal_caller(tenant_id, deadline=deadline)
+            async with self._database.statement(caller) as tx:
+                followed, page = await fan_out.read_page(tx, bucket, after=place, at_most=_PAGE)
             mark = mark or Mark(database=followed.database, tag=followed.settled)
             if mark.database != followed.database:
                 return None  # another primary took over between two pages
-            live = [
-                IndexChange(each.pass_id, each.device_number, each.token)
-                for each in found
-                if each.token
-            ]
-            if live and not await build.add(live):
+            if page.count and not await build.add(page.registrations):
                 return None
-            count += len(live)
+            count += page.count
+            place = page.end
         if mark is None or not await build.finish(after=mark):
             return None
         self._metrics.bucket_filled(count)

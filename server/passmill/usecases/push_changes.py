@@ -1,0 +1,139 @@
+"""Do a push job: find whom it is about, wait until there is something to fetch, and push."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from passmill.domain.callers import Caller, internal_caller
+from passmill.domain.clock import Clock
+from passmill.domain.ids import PassId, TenantId
+from passmill.domain.registrations import DeviceNumber
+from passmill.errors import AppError
+from passmill.store import fan_out, push_targets
+from passmill.store.database import Database
+from passmill.store.push_jobs import PushPayload, enqueue_device_push, enqueue_pass_push
+from passmill.store.push_targets import PushTargets
+from passmill.usecases.finish_signing import FinishSigning
+from passmill.usecases.push_devices import DevicePush, PushDevices
+from passmill.usecases.resolve_devices import ResolveDevices
+
+_SECONDS: Final = 30.0
+# Whoever made the change signs it, a few milliseconds after it is committed.
+_LOOKS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+# What cannot be signed now (its certificate expired, say) is looked at so often.
+_UNSIGNED_DELAY: Final = timedelta(seconds=30)
+
+
+class PushChanges:
+    """Serves push jobs."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        resolve: ResolveDevices,
+        push_devices: PushDevices,
+        finish_signing: FinishSigning,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._resolve = resolve
+        self._push_devices = push_devices
+        self._finish_signing = finish_signing
+        self._clock = clock
+        self._log = structlog.get_logger("passmill.push")
+
+    async def __call__(self, payload: PushPayload) -> None:
+        """Every device the job is about has been pushed, or is in another job. Idempotent but for
+        pushes made twice. AppError UNAVAILABLE, DEADLINE_EXCEEDED: do it again."""
+        read_time = self._clock.now()
+        topics = (
+            await self._devices_of(payload)
+            if payload.device_numbers
+            else await self._holders_of(payload)
+        )
+        if len(topics) > 1:
+            # A topic that is stopped must not make the others' pushes go out again and again.
+            await self._split(payload, topics.values())
+            return
+        for topic, targets in topics.items():
+            await self._push_devices(
+                DevicePush(
+                    tenant_id=payload.tenant_id,
+                    topic=topic,
+                    targets=targets,
+                    read_time=read_time,
+                    push_id=payload.push_id,
+                    rounds=payload.rounds,
+                    is_trailing=payload.is_trailing,
+                )
+            )
+
+    async def _devices_of(self, payload: PushPayload) -> dict[str, dict[bytes, list[int]]]:
+        async with self._database.statement(_inside(payload.tenant_id)) as tx:
+            found = await fan_out.read_tokens_of_devices(tx, payload.device_numbers)
+        topics: dict[str, dict[bytes, list[int]]] = {}
+        for topic, rows in found.items():
+            targets = topics.setdefault(topic, {})
+            for number, token in rows:
+                targets.setdefault(bytes.fromhex(token), []).append(number)
+        return topics
+
+    async def _holders_of(self, payload: PushPayload) -> dict[str, dict[bytes, list[int]]]:
+        targets = await self._signed(payload)
+        unsigned = [PassId(UUID(bytes=each)) for some in targets for each in some.unsigned]
+        if unsigned:
+            async with self._database.transaction(_inside(payload.tenant_id)) as tx:
+                await enqueue_pass_push(tx, unsigned, delay=_UNSIGNED_DELAY)
+        caller = _inside(payload.tenant_id)
+        return {
+            some.pass_type_identifier: await self._resolve(caller, some.signed)
+            for some in targets
+            if some.signed
+        }
+
+    async def _signed(self, payload: PushPayload) -> list[PushTargets]:
+        """The passes, once they are signed or cannot be."""
+        targets = await self._read(payload)
+        for seconds in _LOOKS:
+            if not any(some.unsigned for some in targets):
+                return targets
+            await asyncio.sleep(seconds)
+            targets = await self._read(payload)
+        for some in targets:
+            try:
+                await self._finish_signing(
+                    _inside(payload.tenant_id), [PassId(UUID(bytes=each)) for each in some.unsigned]
+                )
+            except AppError as error:
+                self._log.warning("push.not_signed", reason=error.reason.value)
+        return await self._read(payload)
+
+    async def _read(self, payload: PushPayload) -> list[PushTargets]:
+        async with self._database.statement(_inside(payload.tenant_id)) as tx:
+            if payload.event_id is not None:
+                return await push_targets.read_event_targets(tx, payload.event_id)
+            return await push_targets.read_pass_targets(tx, payload.pass_ids)
+
+    async def _split(
+        self, payload: PushPayload, topics: Iterable[Mapping[bytes, Sequence[int]]]
+    ) -> None:
+        async with self._database.transaction(_inside(payload.tenant_id)) as tx:
+            for targets in topics:
+                await enqueue_device_push(
+                    tx,
+                    [DeviceNumber(number) for some in targets.values() for number in some],
+                    rounds=payload.rounds,
+                    is_trailing=payload.is_trailing,
+                )
+
+
+def _inside(tenant_id: TenantId) -> Caller:
+    deadline = asyncio.get_running_loop().time() + _SECONDS
+    return internal_caller(tenant_id, deadline=deadline)

@@ -1,0 +1,260 @@
+"""Push to devices of one pass type: now, or at the end of their windows; and see to what became of
+it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Final, Protocol
+from uuid import UUID
+
+from passmill.domain.callers import Caller, internal_caller
+from passmill.domain.clock import Clock
+from passmill.domain.ids import TenantId
+from passmill.domain.push_outcomes import PushOutcome, PushState
+from passmill.domain.registrations import DeviceNumber
+from passmill.errors import AppError, Reason
+from passmill.push.pace import PushPace
+from passmill.push.windows import ClosedWindow, PushWindows
+from passmill.signing.identities import IdentityCache
+from passmill.signing.native import SigningIdentity
+from passmill.store import devices
+from passmill.store.database import Database
+from passmill.store.push_counts import add_push_counts
+from passmill.store.push_jobs import enqueue_device_push
+from passmill.telemetry.push_metrics import PushMetrics
+from passmill.usecases.guard_topics import GuardTopics, is_blamed
+
+ATTEMPTS_A_ROUND: Final = 2
+"""The engine's own; with the rounds below a token is pushed at most eight times."""
+_NEXT_ROUND: Final = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=3))
+_SECONDS: Final = 30.0
+# A trailing push that came before its window's end would only be queued again.
+_AFTER_WINDOW: Final = timedelta(milliseconds=200)
+_AGAIN: Final = timedelta(seconds=5)
+_NOT_SIGNING: Final = frozenset({Reason.NO_SIGNING_IDENTITY, Reason.SIGNING_IDENTITY_EXPIRED})
+# The engine's words for an endpoint it never spoke to, and for its own end.
+_NEVER_REACHED: Final = frozenset({"DNS", "CONNECT", "CLOSED"})
+
+
+class Pusher(Protocol):
+    """The push engine (`push.apns.ApnsPools`)."""
+
+    async def push(
+        self, tenant_id: TenantId, identity: SigningIdentity, tokens: Sequence[str]
+    ) -> list[PushOutcome]:
+        """How each push ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicePush:
+    """Whom to push, of one pass type. `targets`: device numbers by token, as they were at
+    `read_time`. `push_id`, `rounds`, `is_trailing`: as of `store.push_jobs.PushPayload`."""
+
+    tenant_id: TenantId
+    topic: str
+    targets: Mapping[bytes, Sequence[int]] = field(repr=False)
+    read_time: datetime
+    push_id: UUID
+    rounds: int
+    is_trailing: bool
+
+
+class PushDevices:
+    """Pushes, each device once a window."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        identities: IdentityCache,
+        pusher: Pusher,
+        windows: PushWindows,
+        pace: PushPace,
+        guard: GuardTopics,
+        clock: Clock,
+        metrics: PushMetrics,
+    ) -> None:
+        self._database = database
+        self._identities = identities
+        self._pusher = pusher
+        self._windows = windows
+        self._pace = pace
+        self._guard = guard
+        self._clock = clock
+        self._metrics = metrics
+
+    async def __call__(self, wanted: DevicePush) -> None:
+        """Every device has been pushed, or a job that will push it is in the queue.
+
+        Done again, it pushes again, and loses nothing. AppError UNAVAILABLE while the pass type is
+        stopped or APNs is not reached at all: nothing is over then, do it again later.
+        """
+        if not wanted.targets:
+            return
+        is_free = await self._guard.admit(_inside(wanted.tenant_id), wanted.topic)
+        identity = await self._identity(wanted)
+        if not is_free:
+            await self._probe(wanted, identity)
+        tokens = list(wanted.targets)
+        if not wanted.rounds:
+            tokens = await self._open_windows(wanted, tokens)
+        outcomes = await self._push(wanted, identity, tokens)
+        if outcomes:
+            await self._settle(wanted, dict(zip(tokens, outcomes, strict=True)))
+
+    async def _identity(self, wanted: DevicePush) -> SigningIdentity:
+        caller = _inside(wanted.tenant_id)
+        try:
+            _, identity = await self._identities.active(caller, wanted.topic)
+        except AppError as error:
+            if error.reason not in _NOT_SIGNING:
+                raise
+            await self._guard.stop(caller, wanted.topic, error.reason.value)
+            raise
+        return identity
+
+    async def _probe(self, wanted: DevicePush, identity: SigningIdentity) -> None:
+        # Any of them: one that is dead by itself must not keep the topic stopped.
+        token = secrets.choice(list(wanted.targets))
+        [outcome] = await self._pusher.push(wanted.tenant_id, identity, [token.hex()])
+        caller = _inside(wanted.tenant_id)
+        if outcome.state is not PushState.ACCEPTED:
+            await self._guard.stop(caller, wanted.topic, outcome.reason)
+        await self._guard.resume(caller, wanted.topic)
+
+    async def _open_windows(self, wanted: DevicePush, tokens: list[bytes]) -> list[bytes]:
+        found = await self._windows.open(wanted.tenant_id, wanted.topic, tokens, wanted.push_id)
+        # A trailing push is never left to another one (`push.windows` says why).
+        trailing = [
+            (token, window)
+            for token, window in zip(tokens, found, strict=True)
+            if window is not None and (wanted.is_trailing or not window.has_trailing)
+        ]
+        if trailing:
+            await self._queue_trailing(wanted, trailing)
+        is_open = [token for token, window in zip(tokens, found, strict=True) if window is None]
+        self._metrics.windows(
+            is_open=len(is_open),
+            trailing=len(trailing),
+            joined=len(tokens) - len(is_open) - len(trailing),
+        )
+        return is_open
+
+    async def _queue_trailing(
+        self, wanted: DevicePush, trailing: Sequence[tuple[bytes, ClosedWindow]]
+    ) -> None:
+        async with self._database.transaction(_inside(wanted.tenant_id)) as tx:
+            await enqueue_device_push(
+                tx,
+                _devices(wanted, [token for token, _ in trailing]),
+                delay=max(window.left for _, window in trailing) + _AFTER_WINDOW,
+                is_trailing=True,
+            )
+        await self._windows.mark_trailing(
+            [window for _, window in trailing if not window.has_trailing]
+        )
+
+    async def _push(
+        self, wanted: DevicePush, identity: SigningIdentity, tokens: Sequence[bytes]
+    ) -> list[PushOutcome]:
+        outcomes: list[PushOutcome] = []
+        for start in range(0, len(tokens), self._pace.most_at_once):
+            some = [token.hex() for token in tokens[start : start + self._pace.most_at_once]]
+            self._metrics.paced(await self._pace.wait(len(some)))
+            if start:
+                # Another worker may have seen by now that the topic is refused.
+                await self._guard.admit(_inside(wanted.tenant_id), wanted.topic)
+            began = perf_counter()
+            ended = await self._pusher.push(wanted.tenant_id, identity, some)
+            self._metrics.pushed(_by_outcome(ended), seconds=perf_counter() - began)
+            await self._guard.judge(_inside(wanted.tenant_id), wanted.topic, ended)
+            outcomes += ended
+        if outcomes and all(each.reason in _NEVER_REACHED for each in outcomes):
+            raise AppError(
+                reason=Reason.UNAVAILABLE, message="APNs is not reached.", retry_after=_AGAIN
+            )
+        return outcomes
+
+    async def _settle(self, wanted: DevicePush, ended: Mapping[bytes, PushOutcome]) -> None:
+        await self._end_registrations(wanted, ended)
+        again, unreached = [], []
+        for token, outcome in ended.items():
+            if outcome.reason in _NEVER_REACHED:
+                unreached.append(token)
+            elif outcome.may_pass or outcome.stops_topic:
+                again.append(token)
+        async with self._database.transaction(_inside(wanted.tenant_id)) as tx:
+            if again and wanted.rounds < len(_NEXT_ROUND):
+                await enqueue_device_push(
+                    tx,
+                    _devices(wanted, again),
+                    delay=_NEXT_ROUND[wanted.rounds],
+                    rounds=wanted.rounds + 1,
+                )
+            await enqueue_device_push(
+                tx, _devices(wanted, unreached), delay=_AGAIN, rounds=max(wanted.rounds, 1)
+            )
+            await devices.record_pushes(
+                tx,
+                [
+                    devices.PushRecord(
+                        device_number=DeviceNumber(number),
+                        state=outcome.state,
+                        reason=outcome.reason,
+                    )
+                    for token, outcome in ended.items()
+                    for number in wanted.targets[token]
+                ],
+                now=self._clock.now(),
+            )
+            await add_push_counts(
+                tx,
+                wanted.topic,
+                Counter((int(each.state), each.reason) for each in ended.values()),
+                day=self._clock.now().date(),
+            )
+
+    async def _end_registrations(
+        self, wanted: DevicePush, ended: Mapping[bytes, PushOutcome]
+    ) -> None:
+        caller = _inside(wanted.tenant_id)
+        dead = [
+            devices.DeadToken(push_token=token.hex(), invalidated_at=outcome.at)
+            for token, outcome in ended.items()
+            if outcome.at is not None and outcome.is_terminal_token
+        ]
+        blamed = [token for token, outcome in ended.items() if is_blamed(outcome)]
+        if blamed and self._guard.are_tokens_to_blame(caller, wanted.topic):
+            # Given again since it was read, it is another registration's.
+            dead += [
+                devices.DeadToken(push_token=token.hex(), invalidated_at=wanted.read_time)
+                for token in blamed
+            ]
+        else:
+            self._metrics.endings_held(len(blamed))
+        if dead:
+            async with self._database.transaction(caller) as tx:
+                gone = await devices.forget_tokens(
+                    tx, dead, pass_type_identifier=wanted.topic, now=self._clock.now()
+                )
+            self._metrics.registrations_ended(len(gone))
+
+
+def _devices(wanted: DevicePush, tokens: Sequence[bytes]) -> list[DeviceNumber]:
+    return [DeviceNumber(number) for token in tokens for number in wanted.targets[token]]
+
+
+def _by_outcome(ended: Sequence[PushOutcome]) -> Counter[tuple[str, str]]:
+    return Counter((each.state.name.lower(), each.reason) for each in ended)
+
+
+def _inside(tenant_id: TenantId) -> Caller:
+    deadline = asyncio.get_running_loop().time() + _SECONDS
+    return internal_caller(tenant_id, deadline=deadline)
