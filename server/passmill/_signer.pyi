@@ -16,6 +16,7 @@ __all__ = [
     "IdentityExpired",
     "InvalidBundle",
     "InvalidIdentity",
+    "InvalidToken",
     "PreparedRevision",
     "PushEngine",
     "PushOutcomes",
@@ -33,6 +34,7 @@ __all__ = [
     "repaired_signatures",
     "seal",
     "sign_batch",
+    "sign_token",
     "source_digest",
 ]
 
@@ -60,6 +62,9 @@ class InvalidBundle(SignerError):
 
 class DigestMismatch(SignerError):
     """A digest or signature does not belong to what was rendered."""
+
+class InvalidToken(SignerError):
+    """A sign-up token that is empty, too long, or could be taken for a manifest."""
 
 class SigningFailed(SignerError):
     """A fresh signature did not verify with its public key, or the signer has a defect."""
@@ -280,6 +285,14 @@ def seal(
     """Render, sign and assemble passes of one revision; each `.pkpass`, in order.
 
     Takes, shares out and refuses as `sign_batch`. With P-256 each call gives other signatures.
+    """
+
+def sign_token(identity: SigningIdentity, token: bytes, *, signing_time: int) -> bytes:
+    """Sign a device's sign-up token: the detached CMS (DER) over its bytes, with the certificates.
+
+    1 to 4096 visible ASCII characters without quotes, brackets, backslash and semicolon, else
+    `InvalidToken`: whoever could have a manifest signed as a token would have forged a pass. Raises
+    `IdentityExpired` (signing time outside the certificate's validity), `SigningFailed`.
     """
 
 def pack_passes(bundles: Sequence[bytes]) -> bytes:

@@ -104,6 +104,14 @@ class Sealer:
         finally:
             self._count_repaired()
 
+    async def sign_token(
+        self, identity: _signer.SigningIdentity, token: bytes, *, signing_time: datetime
+    ) -> bytes:
+        """The detached CMS over a device's sign-up token. Raises `_signer.InvalidToken` for what
+        could be taken for a manifest, `_signer.SignerError` when the key cannot sign."""
+        second = int(signing_time.timestamp())
+        return await self._run(lambda: _signer.sign_token(identity, token, signing_time=second))
+
     async def assemble(
         self,
         prepared: _signer.PreparedRevision,

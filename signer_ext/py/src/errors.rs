@@ -10,6 +10,7 @@ create_exception!(passmill._signer, InvalidIdentity, SignerError);
 create_exception!(passmill._signer, IdentityExpired, InvalidIdentity);
 create_exception!(passmill._signer, InvalidBundle, SignerError);
 create_exception!(passmill._signer, DigestMismatch, SignerError);
+create_exception!(passmill._signer, InvalidToken, SignerError);
 create_exception!(passmill._signer, SigningFailed, SignerError);
 
 /// Gives the classes their attributes, so that every exception has them, however it was made.
@@ -27,6 +28,7 @@ pub(crate) fn exception(python: Python<'_>, error: Error) -> PyErr {
         Kind::IdentityExpired => IdentityExpired::new_err(error.message),
         Kind::InvalidBundle => InvalidBundle::new_err(error.message),
         Kind::DigestMismatch => DigestMismatch::new_err(error.message),
+        Kind::InvalidToken => InvalidToken::new_err(error.message),
         Kind::SigningFailed => SigningFailed::new_err(error.message),
     };
     let value = exception.value(python);

@@ -11,6 +11,7 @@ mod bundle;
 mod errors;
 mod identity;
 mod push;
+mod token;
 
 use pyo3::prelude::*;
 use zeroizing_alloc::ZeroAlloc;
@@ -22,7 +23,7 @@ static WIPING: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 #[pymodule(gil_used = false)]
 mod _signer {
-    use super::{PyModule, PyModuleMethods, PyResult, bundle, errors, identity, push};
+    use super::{PyModule, PyModuleMethods, PyResult, bundle, errors, identity, push, token};
     use pyo3::Bound;
 
     #[pymodule_export]
@@ -32,12 +33,15 @@ mod _signer {
     };
     #[pymodule_export]
     use errors::{
-        DigestMismatch, IdentityExpired, InvalidBundle, InvalidIdentity, SignerError, SigningFailed,
+        DigestMismatch, IdentityExpired, InvalidBundle, InvalidIdentity, InvalidToken, SignerError,
+        SigningFailed,
     };
     #[pymodule_export]
     use identity::{SigningCertificate, SigningIdentity};
     #[pymodule_export]
     use push::{PushEngine, PushOutcomes, PushPool};
+    #[pymodule_export]
+    use token::sign_token;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -11,6 +11,8 @@ pub enum Kind {
     InvalidBundle,
     /// Digest or signature do not belong to what was rendered.
     DigestMismatch,
+    /// A sign-up token that could be taken for something else.
+    InvalidToken,
     /// The signer itself failed.
     SigningFailed,
 }
@@ -151,6 +153,8 @@ reasons! {
     FileDigest = DigestMismatch, "FILE_DIGEST";
     /// The CMS was made over another manifest.
     ManifestDigest = DigestMismatch, "MANIFEST_DIGEST";
+    /// A sign-up token that is empty, too long, or could be read as a manifest.
+    Token = InvalidToken, "TOKEN";
     /// A fresh signature did not verify with its own public key: a hardware or memory fault.
     SignatureCheck = SigningFailed, "SIGNATURE_CHECK";
     /// The crypto library refused.

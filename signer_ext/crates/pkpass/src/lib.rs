@@ -3,7 +3,8 @@
 //!
 //! Pure Rust without I/O, clock, logging or globals. [`PreparedRevision`] holds what all passes of
 //! a template revision share; [`render`](render::render) makes their `pass.json`, [`sign_batch`]
-//! signs, [`assemble`] makes the bundle of a stored recipe without the key, [`seal`] does both.
+//! signs, [`assemble`] makes the bundle of a stored recipe without the key, [`seal`] does both;
+//! [`sign_token`] answers a sign-up.
 
 pub mod archive;
 pub mod certificate;
@@ -24,6 +25,7 @@ pub mod revision;
 pub mod seal;
 #[cfg(test)]
 mod testing;
+pub mod token;
 pub mod wrap;
 mod x509;
 
@@ -37,3 +39,4 @@ pub use render::{Document, lines};
 pub use revision::{Bundle, PreparedRevision};
 pub use rsa_mb::Backend;
 pub use seal::{Signed, Unsigned, Workers, assemble, seal, sign_batch};
+pub use token::sign_token;
