@@ -34,6 +34,7 @@ OPERATORS = {
     "outbox",
     "install_counts",
     "forgotten_events",
+    "personalizations",
 }
 
 

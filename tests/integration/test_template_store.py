@@ -219,7 +219,7 @@ async def test_loading_for_issue(api: TemplateApi) -> None:
     caller, template_id = api.caller(stored.tenant_id), str(stored.template.template_id)
     loaded = await api.load_revision.for_issue(caller, template_id, 0)
     assert loaded.revision == stored.revision
-    assert set(loaded.prepared.names) == {"icon.png", "icon@2x.png", "icon@3x.png"} | {
+    assert set(loaded.files.names) == {"icon.png", "icon@2x.png", "icon@3x.png"} | {
         f"{each.locale}.lproj/pass.strings" for each in loaded.content.translations
     }
     assert await api.load_revision.for_issue(caller, template_id.upper(), 1) is loaded
@@ -357,4 +357,4 @@ async def test_contents_of_assets(api: TemplateApi) -> None:
         odd = ["", "x" * 64, next(iter(assets)).upper(), next(iter(assets))[:-2], "é" * 64]
         assert not await find_contents(tx, odd)
     loaded = load_revision(make_revision(content), assets)
-    assert loaded.prepared.content_bytes >= sum(len(image) for image in assets.values())
+    assert loaded.content_bytes >= sum(len(image) for image in assets.values())

@@ -31,6 +31,8 @@ from passmill.domain.templates import (
     Nfc,
     NumberStyle,
     PassStyle,
+    Personalization,
+    PersonalizationField,
     RelevantDate,
     Slot,
     SlotType,
@@ -247,6 +249,18 @@ def _apple_hints(writing: Writing) -> st.SearchStrategy[AppleHints]:
         user_info=writing.objects(),
         featured_actions=st.lists(actions, max_size=2).map(tuple),
         upcoming_pass_information=st.lists(writing.objects(), max_size=2).map(tuple),
+        personalization=st.none() | _forms(),
+    )
+
+
+def _forms() -> st.SearchStrategy[Personalization]:
+    texts = TEXTS.map(escape_text)
+    fields = st.lists(st.sampled_from(PersonalizationField), min_size=1, unique=True)
+    return st.builds(
+        Personalization,
+        required_fields=fields.map(tuple),
+        description=texts,
+        terms_and_conditions=st.just("") | texts,
     )
 
 

@@ -51,7 +51,8 @@ class WalletPass:
     `slot_values` is the canonical JSON of its values (`values_to_json`), which its revision's slots
     read. `digest` is the SHA-1 of the rendered pass.json that was, or shall be, signed at
     `signing_time` (whole seconds) by the identity named. `signature` is None between the commit of
-    that intent and the signing. `tags`, sorted, are not on the pass.
+    that intent and the signing. `tags`, sorted, are not on the pass. `personalize_time`: when its
+    holder signed up with it in the wallet, None until then.
     """
 
     pass_id: PassId
@@ -70,6 +71,12 @@ class WalletPass:
     digest: bytes
     signature: bytes | None
     tags: tuple[str, ...] = ()
+    personalize_time: datetime | None = None
+
+    @property
+    def is_personalized(self) -> bool:
+        """Whether its holder has signed up with it: it asks for no sign-up any more."""
+        return self.personalize_time is not None
 
     @property
     def etag(self) -> str:

@@ -90,6 +90,8 @@ def pass_to_proto(issued: IssuedPass) -> wallet_pass_pb2.Pass:
     )
     if wallet_pass.expire_time is not None:
         message.expire_time.CopyFrom(timestamp(wallet_pass.expire_time))
+    if wallet_pass.personalize_time is not None:
+        message.personalize_time.CopyFrom(timestamp(wallet_pass.personalize_time))
     return message
 
 

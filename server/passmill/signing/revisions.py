@@ -36,20 +36,35 @@ class PassTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRevision:
-    """A revision ready for use: `rules` checks values, `prepared` renders pass.json and holds the
-    other files of the bundle."""
+    """A revision ready for use: `rules` checks values, `files` renders pass.json and holds the
+    other files of the bundle; `sign_up_files` is the same with the form of a reward sign-up, None
+    where there is none."""
 
     revision: TemplateRevision
     content: TemplateContent
     rules: ValueRules
-    prepared: PreparedRevision
+    files: PreparedRevision
+    sign_up_files: PreparedRevision | None = None
+
+    def prepared(self, *, is_personalized: bool) -> PreparedRevision:
+        """What a pass is signed with and assembled from: as long as its holder has not signed up
+        (`is_personalized`), with the form where the revision has one."""
+        if is_personalized or self.sign_up_files is None:
+            return self.files
+        return self.sign_up_files
+
+    @property
+    def content_bytes(self) -> int:
+        """How much is held."""
+        more = 0 if self.sign_up_files is None else self.sign_up_files.content_bytes
+        return self.files.content_bytes + more
 
     def render(self, line: bytes) -> bytes:
         """pass.json of the pass with this line (`encode_pass_data`): some microseconds.
 
         Raises PassTooLarge; `InvalidBundle` when the values are not of this revision's slots.
         """
-        [pass_json] = render_passes(self.prepared, line)
+        [pass_json] = render_passes(self.files, line)
         return pass_json
 
 
@@ -77,13 +92,19 @@ def load_revision(revision: TemplateRevision, assets: Mapping[str, bytes]) -> Lo
         team_identifier=revision.team_identifier,
         web_service_url=revision.web_service_url,
     )
+    document = write_document(revision.content, pins)
+    files = static_files(revision.content, assets)
+    # Without a web service nobody could send the form in.
+    can_ask = pins.web_service_url is not None
+    with_form = static_files(revision.content, assets, asks_to_sign_up=can_ask)
     return LoadedRevision(
         revision=revision,
         content=revision.content,
         rules=compile_value_rules(revision.content),
-        prepared=PreparedRevision(
-            static_files(revision.content, assets), write_document(revision.content, pins)
-        ),
+        files=PreparedRevision(files, document),
+        sign_up_files=None
+        if with_form.keys() == files.keys()
+        else PreparedRevision(with_form, document),
     )
 
 
@@ -144,4 +165,4 @@ class RevisionCache:
 
 
 def _size_bytes(loaded: LoadedRevision) -> int:
-    return _OVERHEAD_BYTES + loaded.prepared.content_bytes
+    return _OVERHEAD_BYTES + loaded.content_bytes

@@ -50,7 +50,7 @@ class PassFilter:
 _SELECT_LISTED = """
 SELECT p.pass_id, p.revision_id, p.signing_identity_id, p.reference_number, p.create_time,
     p.signing_time, p.expire_time, p.version, p.token_generation, p.state, p.holder_name,
-    p.holder_phone, p.slot_values, p.void_reason, p.digest, p.signature,
+    p.holder_phone, p.slot_values, p.void_reason, p.digest, p.signature, p.personalize_time,
     (SELECT array_agg(ARRAY[e.system, e.external_id] ORDER BY e.system)
         FROM pass_external_ids e
         WHERE e.tenant_id = p.tenant_id AND e.pass_id = p.pass_id) AS external_ids,
@@ -265,8 +265,7 @@ async def lock_pass(tx: Transaction, pass_id: PassId) -> ListedPass:
     await tx.execute(
         "SELECT FROM passes WHERE tenant_id = $1 AND pass_id = $2 FOR UPDATE", tx.tenant_id, pass_id
     )
-    [listed] = await get_passes(tx, [pass_id])
-    return listed
+    return (await get_passes(tx, [pass_id]))[0]
 
 
 async def get_passes(tx: Transaction, pass_ids: Sequence[PassId]) -> list[ListedPass]:
@@ -383,6 +382,7 @@ def _listed(row: asyncpg.Record) -> ListedPass:
             digest=row["digest"],
             signature=row["signature"],
             tags=tuple(row["tags"] or ()),
+            personalize_time=row["personalize_time"],
         ),
         program_id=ProgramId(_uuid(row["program_id"])),
         template_id=TemplateId(_uuid(row["template_id"])),

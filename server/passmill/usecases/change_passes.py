@@ -176,16 +176,17 @@ class ChangePasses:
             self._alter, change, targets, _Read(found, revisions, content), progress
         )
         began = perf_counter()
-        for revision_id, batch in visible.items():
+        for (revision_id, _), batch in visible.items():
             await self._sign(caller, change, revisions[revision_id], batch, progress)
         progress.sign_seconds += perf_counter() - began
 
     def _alter(
         self, change: ShardChange, targets: Sequence[Target], read: _Read, progress: _Progress
-    ) -> dict[RevisionId, list[Changed]]:
-        """The passes that are to be signed anew, by the revision they shall show."""
+    ) -> dict[tuple[RevisionId, bool], list[Changed]]:
+        """The passes that are to be signed anew, by the revision they shall show and whether their
+        holder has signed up: those are signed together."""
         now = self._clock.now()
-        visible: dict[RevisionId, list[Changed]] = {}
+        visible: dict[tuple[RevisionId, bool], list[Changed]] = {}
         for target in targets:
             listed = read.found.get(target.pass_id)
             if listed is None:
@@ -208,7 +209,8 @@ class ChangePasses:
                 progress.failures.append(_failure(target, _not_made()))
             else:
                 if changed.is_visible:
-                    visible.setdefault(changed.after.revision_id, []).append(changed)
+                    files = (changed.after.revision_id, changed.after.is_personalized)
+                    visible.setdefault(files, []).append(changed)
                 else:
                     progress.changed[target.pass_id] = changed
         return visible
@@ -249,7 +251,8 @@ class ChangePasses:
             SignRequest(line=each.line, signing_time=each.after.signing_time) for each in batch
         ]
         try:
-            signed = await self._sealer.sign(loaded.prepared, identity, requests)
+            prepared = loaded.prepared(is_personalized=batch[0].after.is_personalized)
+            signed = await self._sealer.sign(prepared, identity, requests)
         except IdentityExpired as error:
             raise refusal_of(error) from error
         except SignerError as error:

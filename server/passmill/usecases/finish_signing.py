@@ -95,7 +95,8 @@ class FinishSigning:
             line = content.encode(wallet_pass)
         request = SignRequest(line=line, signing_time=wallet_pass.signing_time)
         try:
-            [signed] = await self._sealer.sign(loaded.prepared, identity, [request])
+            prepared = loaded.prepared(is_personalized=wallet_pass.is_personalized)
+            [signed] = await self._sealer.sign(prepared, identity, [request])
         except SignerError as error:
             self._log.error("signing.failed", pass_id=str(wallet_pass.pass_id), exc_info=error)
             raise AppError(

@@ -93,7 +93,7 @@ class GetPassBundle:
         certificate = await self._identities.certificate(caller, wallet_pass.signing_identity_id)
         line = (await self._contents.of(caller)).encode(wallet_pass)
         content = await self._sealer.assemble(
-            loaded.prepared,
+            loaded.prepared(is_personalized=wallet_pass.is_personalized),
             certificate,
             line=line,
             signing_time=wallet_pass.signing_time,

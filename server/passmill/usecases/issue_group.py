@@ -195,7 +195,7 @@ class IssueGroups:
     async def _sign_batch(self, batch: list[PreparedIssue]) -> list[tuple[PassId, int, bytes]]:
         rendered = [each for issue in batch for each in issue.rendered]
         results = await self._sealer.sign(
-            batch[0].loaded.prepared,
+            batch[0].loaded.prepared(is_personalized=False),
             batch[0].identity,
             [
                 SignRequest(line=each.line, signing_time=each.wallet_pass.signing_time)

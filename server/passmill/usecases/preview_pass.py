@@ -100,7 +100,7 @@ class PreviewPass:
             identity = await self._identities.load(caller, stored.signing_identity_id)
             bundle = await asyncio.to_thread(
                 seal_preview,
-                loaded.prepared,
+                loaded.prepared(is_personalized=False),
                 line,
                 identity,
                 signing_time=next_signing_time(self._clock.now(), previous=None),

@@ -128,7 +128,7 @@ class ServePass:
             return None
         certificate = await self._certificates.certificate(caller, wallet_pass.signing_identity_id)
         return await self._sealer.assemble(
-            loaded.prepared,
+            loaded.prepared(is_personalized=wallet_pass.is_personalized),
             certificate,
             line=(await self._contents.of(caller)).encode(wallet_pass),
             signing_time=wallet_pass.signing_time,

@@ -41,7 +41,7 @@ class SignShard:
         *,
         signing_time: datetime,
     ) -> SignedColumns:
-        """Signs the passes with these lines (`encode_pass_columns`), in their order. One that
+        """Signs the new passes with these lines (`encode_pass_columns`), in their order. One that
         cannot be made, whatever the cause, keeps none of the others from it.
 
         AppError SIGNING_IDENTITY_EXPIRED when the identity is not valid at `signing_time`.
@@ -52,12 +52,13 @@ class SignShard:
         signatures: list[bytes] = []
         # Ranges still to be signed, the first at the end.
         pending = [(0, len(lines))] if lines else []
+        prepared = loaded.prepared(is_personalized=False)
         while pending:
             start, end = pending.pop()
             batch = "".join(lines[start:end]).encode()
             try:
                 signed = await self._sealer.sign_lines(
-                    loaded.prepared, identity, batch, signing_times=[second] * (end - start)
+                    prepared, identity, batch, signing_times=[second] * (end - start)
                 )
             except IdentityExpired as error:
                 raise refusal_of(error) from error

@@ -91,7 +91,7 @@ def test_limits_are_the_signers(
     would refuse it."""
     assets = templates.assets(last)
     assert _errors(last, assets) == set()
-    assert _load(last, assets).prepared.names
+    assert _load(last, assets).files.names
     assert _errors(over, assets) == {code}
     with pytest.raises(InvalidBundle):
         _load(over, assets)
@@ -103,7 +103,7 @@ def test_total_is_the_signers() -> None:
     full = replace(_FULL, translations=translated_alike(1).translations)
     assets = _weighing(full, 20 << 20)
     assert _errors(full, assets) == set()
-    assert _load(full, assets).prepared.content_bytes == 20 << 20
+    assert _load(full, assets).content_bytes == 20 << 20
     assets = _weighing(full, (20 << 20) + 1)
     assert _errors(full, assets) == {C.TOTAL_SIZE}
     with pytest.raises(InvalidBundle):
@@ -149,4 +149,4 @@ def test_what_has_no_error_loads(content: TemplateContent) -> None:
     errors = _errors(content, assets)
     event("has errors" if errors else "loads")
     if not errors:
-        assert _load(content, assets).prepared.names
+        assert _load(content, assets).files.names

@@ -44,6 +44,7 @@ MIRRORED = [
     "Link",
     "Location",
     "Nfc",
+    "Personalization",
     "RelevantDate",
     "Slot",
     "TemplateContent",

@@ -39,6 +39,7 @@ from passmill.domain.templates.placeholders import escape_text
 from tests.support import templates
 from tests.support.lint_cases_bundle import BUNDLE_CASES
 from tests.support.lint_cases_images import IMAGE_CASES
+from tests.support.lint_cases_personalization import PERSONALIZATION_CASES
 from tests.support.lint_cases_surroundings import OTHER_CASES
 from tests.support.lint_cases_texts import TEXT_AND_FIELD_CASES
 from tests.support.lint_changes import (
@@ -56,7 +57,13 @@ from tests.support.lint_changes import (
 from tests.support.rendering import Rendering
 from tests.support.template_strategies import ANY_TEXTS, TEXTS, contents
 
-CASES = [*TEXT_AND_FIELD_CASES, *IMAGE_CASES, *BUNDLE_CASES, *OTHER_CASES]
+CASES = [
+    *TEXT_AND_FIELD_CASES,
+    *IMAGE_CASES,
+    *BUNDLE_CASES,
+    *OTHER_CASES,
+    *PERSONALIZATION_CASES,
+]
 
 
 def _lint(

@@ -16,6 +16,7 @@ from passmill.domain.templates.content import (
     LinkKind,
     NumberStyle,
     PassStyle,
+    PersonalizationField,
     TextAlignment,
     TransitType,
 )
@@ -93,6 +94,12 @@ IMAGE_NAMES = {
     ImageRole.SECONDARY_LOGO: "secondaryLogo",
     ImageRole.VENUE_MAP: "venueMap",
     ImageRole.PERSONALIZATION_LOGO: "personalizationLogo",
+}
+PERSONALIZATION_FIELDS = {
+    PersonalizationField.NAME: "PKPassPersonalizationFieldName",
+    PersonalizationField.POSTAL_CODE: "PKPassPersonalizationFieldPostalCode",
+    PersonalizationField.EMAIL_ADDRESS: "PKPassPersonalizationFieldEmailAddress",
+    PersonalizationField.PHONE_NUMBER: "PKPassPersonalizationFieldPhoneNumber",
 }
 ACTION_TYPES = {
     AppleActionType.VIEW_SCHEDULE: "viewSchedule",

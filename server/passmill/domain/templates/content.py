@@ -179,6 +179,15 @@ class AppleActionType(StrEnum):
     VIEW_OFFERS_REWARDS = "view_offers_rewards"
 
 
+class PersonalizationField(StrEnum):
+    """Something that a reward sign-up asks for."""
+
+    NAME = "name"
+    POSTAL_CODE = "postal_code"
+    EMAIL_ADDRESS = "email_address"
+    PHONE_NUMBER = "phone_number"
+
+
 class GoogleKind(StrEnum):
     """A kind of Google pass."""
 
@@ -303,6 +312,15 @@ class AppleFeaturedAction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Personalization:
+    """A reward sign-up; its texts stand as they are on every pass, so hold no placeholders."""
+
+    required_fields: tuple[PersonalizationField, ...]
+    description: str
+    terms_and_conditions: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppleHints:
     """What only Apple Wallet knows."""
 
@@ -317,6 +335,7 @@ class AppleHints:
     user_info: JsonObject = field(default_factory=dict)
     featured_actions: tuple[AppleFeaturedAction, ...] = ()
     upcoming_pass_information: tuple[JsonObject, ...] = ()
+    personalization: Personalization | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,8 @@ class FindingCode(StrEnum):
     STRINGS_SIZE = "strings_size"  # the translated texts of a language are over 4 MiB as a file
     # What all passes of the template say alike is more than a pass may hold.
     PASS_SIZE = "pass_size"  # noqa: S105 - a finding, not a password
+    # A reward sign-up is not right: where there can be none, or without what it needs.
+    PERSONALIZATION = "personalization"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,10 @@ def _hint_texts(content: TemplateContent) -> Iterator[TextUse]:
         yield TextUse(path=f"apple.featured_actions[{index}].url", text=action.url)
     for index, entry in enumerate(apple.upcoming_pass_information):
         yield from _structured_texts(f"apple.upcoming_pass_information[{index}]", entry)
+    if (form := apple.personalization) is not None:
+        yield _shown("apple.personalization.description", form.description)
+        terms = form.terms_and_conditions
+        yield _shown("apple.personalization.terms_and_conditions", terms)
     yield _shown("google.card_title", google.card_title)
     yield _shown("google.header", google.header)
     yield TextUse(path="google.account_id", text=google.account_id)

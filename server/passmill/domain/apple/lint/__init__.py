@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from passmill.domain.apple.lint.bundle import check_files, check_pass_json
 from passmill.domain.apple.lint.fields import check_colors, check_fields
 from passmill.domain.apple.lint.images import ImageInfo, check_images
+from passmill.domain.apple.lint.personalization import check_personalization
 from passmill.domain.apple.lint.places import (
     check_barcodes,
     check_links,
@@ -44,6 +45,7 @@ def lint(
     check_semantics(report)
     check_schemes(report)
     check_hints(report)
+    check_personalization(report)
     check_translations(report)
     check_files(report, images)
     check_pass_json(report)

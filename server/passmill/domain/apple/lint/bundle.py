@@ -55,9 +55,11 @@ def check_files(report: Report, images: Mapping[str, ImageInfo]) -> None:
             message = f"has {size} bytes as a file; {MAX_STRINGS_BYTES} are allowed: shorten it"
             report.error(FindingCode.STRINGS_SIZE, f"translations[{index}].strings", message)
     place = "images" if len(pictures) >= len(texts) else "translations"
-    if len(pictures) + len(texts) > MAX_FILES:
+    form = 0 if report.content.apple.personalization is None else 1
+    if len(pictures) + len(texts) + form > MAX_FILES:
         message = (
-            f"{len(pictures)} images and {len(texts)} languages with texts are more than the"
+            f"{len(pictures)} images and {len(texts)} languages with texts"
+            f"{' and a sign-up form' if form else ''} are more than the"
             f" {MAX_FILES} files that a pass may have; leave some out"
         )
         report.error(FindingCode.FILE_COUNT, place, message)

@@ -66,7 +66,7 @@ _SHOWN: Final = {
     PassStyle.COUPON: _BASIC | {ImageRole.STRIP},
     PassStyle.EVENT_TICKET: _BASIC | {ImageRole.STRIP, ImageRole.BACKGROUND, ImageRole.THUMBNAIL},
     PassStyle.GENERIC: _BASIC | {ImageRole.THUMBNAIL},
-    PassStyle.STORE_CARD: _BASIC | {ImageRole.STRIP, ImageRole.PERSONALIZATION_LOGO},
+    PassStyle.STORE_CARD: _BASIC | {ImageRole.STRIP},
 }
 _SHOWN_BY_SCHEME: Final = {
     None: set[ImageRole](),
@@ -119,6 +119,8 @@ def _check_presence(report: Report) -> None:
         message = "has neither a logo nor a title at its top; add one"
         report.warn(FindingCode.IMAGE_MISSING, "images", message)
     shown = _SHOWN[content.style] | _SHOWN_BY_SCHEME[content.apple.style_scheme]
+    if content.apple.personalization is not None:
+        shown = shown | {ImageRole.PERSONALIZATION_LOGO}
     for role in sorted(scales):
         name = role.value.replace("_", " ")
         if role not in shown:
