@@ -49,6 +49,7 @@ from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.forget_answers import ForgetAnswers
 from passmill.usecases.forget_devices import ForgetDevices
 from passmill.usecases.forget_events import ForgetEvents
+from passmill.usecases.forget_personalizations import ForgetPersonalizations
 from passmill.usecases.get_pass_bundle import GetPassBundle
 from passmill.usecases.issue_group import IssueGroups
 from passmill.usecases.issue_passes import IssuePasses
@@ -81,6 +82,7 @@ class Services:
     authenticate: Authenticate
     finish_signing: FinishSigning
     forget_answers: ForgetAnswers
+    forget_personalizations: ForgetPersonalizations
     forget_devices: ForgetDevices
     forget_events: ForgetEvents
     watch_identities: WatchIdentities
@@ -152,6 +154,7 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
         authenticate=Authenticate(database=frame.database, clock=frame.clock),
         finish_signing=rendering.finish_signing,
         forget_answers=ForgetAnswers(database=frame.database, clock=frame.clock),
+        forget_personalizations=ForgetPersonalizations(database=frame.database, clock=frame.clock),
         forget_devices=ForgetDevices(database=frame.database, clock=frame.clock),
         forget_events=ForgetEvents(
             database=frame.database,
@@ -328,6 +331,7 @@ async def open_api(
                 upkeep.create_task(readiness.run()),
                 upkeep.create_task(services.finish_signing.sweep_forever()),
                 upkeep.create_task(services.forget_answers.run_forever()),
+                upkeep.create_task(services.forget_personalizations.run_forever()),
                 upkeep.create_task(services.forget_devices.run_forever()),
                 upkeep.create_task(services.forget_events.run_forever()),
                 upkeep.create_task(services.watch_identities.run_forever()),

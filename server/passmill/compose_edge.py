@@ -41,6 +41,7 @@ from passmill.usecases.note_device_logs import NoteDeviceLogs
 from passmill.usecases.note_fetches import NoteFetches
 from passmill.usecases.pass_content import PassContents
 from passmill.usecases.pass_types import PassTypes
+from passmill.usecases.personalize_pass import PersonalizePass
 from passmill.usecases.register_device import RegisterDevice
 from passmill.usecases.serve_pass import ServePass
 from passmill.usecases.tenant_numbers import TenantNumbers
@@ -158,6 +159,13 @@ async def open_edge_services(
         numbers = TenantNumbers(database=database)
         pass_types = PassTypes(database=database)
         edge_metrics = EdgeMetrics(registry)
+        load_revision = LoadRevision(
+            database=database,
+            cache=RevisionCache(
+                loader=RevisionReader(database=database, codec=ProtoTemplateCodec()),
+                capacity_bytes=settings.limits.revision_cache_bytes,
+            ),
+        )
         yield EdgeServices(
             database=database,
             metrics=metrics,
@@ -173,13 +181,7 @@ async def open_edge_services(
                 ),
                 serve_pass=ServePass(
                     database=database,
-                    load_revision=LoadRevision(
-                        database=database,
-                        cache=RevisionCache(
-                            loader=RevisionReader(database=database, codec=ProtoTemplateCodec()),
-                            capacity_bytes=settings.limits.revision_cache_bytes,
-                        ),
-                    ),
+                    load_revision=load_revision,
                     certificates=CertificateCache(loader=CertificateReader(database=database)),
                     contents=PassContents(numbers=numbers, tokens=tokens),
                     sealer=sealer,
@@ -188,6 +190,13 @@ async def open_edge_services(
                     tasks=tasks,
                 ),
                 note_fetches=NoteFetches(database=database, clock=clock),
+                personalize_pass=PersonalizePass(
+                    database=database,
+                    pass_types=pass_types,
+                    numbers=numbers,
+                    load_revision=load_revision,
+                    clock=clock,
+                ),
                 note_device_logs=NoteDeviceLogs(
                     metrics=edge_metrics, sampler=Sampler(per_second=_LOGS_PER_SECOND)
                 ),

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from passmill.compose_frame import Frame, open_frame
 from passmill.compose_push import PushServices, open_push
+from passmill.compose_sign_ups import sign_personalization, sign_up_worker
 from passmill.domain.campaigns import ActionKind
 from passmill.domain.clock import Clock, SystemClock
 from passmill.failpoints import Failpoints
@@ -18,12 +19,14 @@ from passmill.jobs.worker import Worker
 from passmill.settings import Settings
 from passmill.store.database import Database
 from passmill.store.jobs import JobKind, JobPayload, open_job_queue
+from passmill.store.personalizations import PersonalizationPayload
 from passmill.telemetry.health import Readiness
 from passmill.usecases.change_passes import ChangePasses
 from passmill.usecases.choose_segment import ChooseSegment
 from passmill.usecases.issue_shard import IssueShard
 from passmill.usecases.serve_shard import ServeShard
 from passmill.usecases.settle_campaign import SettleCampaign
+from passmill.usecases.sign_personalization import SignPersonalization
 from passmill.usecases.sign_shard import SignShard
 from passmill.usecases.start_campaign import BeginScheduled
 from passmill.usecases.update_shard import UpdateShard
@@ -37,6 +40,8 @@ class WorkerServices:
 
     database: Database
     worker: Worker[JobPayload]
+    sign_ups: Worker[PersonalizationPayload]
+    sign_personalization: SignPersonalization
     serve_shard: ServeShard
     settle_campaign: SettleCampaign
     begin_scheduled: BeginScheduled
@@ -59,6 +64,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as working:
             working.create_task(services.worker.run(stop))
             working.create_task(services.push.worker.run(stop))
+            working.create_task(services.sign_ups.run(stop))
         for task in tasks:
             task.cancel()
 
@@ -81,6 +87,7 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
     settle = SettleCampaign(database=frame.database, clock=frame.clock)
     serve_shard = _serve_shard(frame, settle)
     begin_scheduled = BeginScheduled(database=frame.database, clock=frame.clock)
+    sign = sign_personalization(frame)
     choose_segment = ChooseSegment(database=frame.database, codec=frame.codec, clock=frame.clock)
 
     async def serve(payload: JobPayload) -> None:
@@ -115,6 +122,8 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
             concurrent_jobs=settings.worker.concurrent_shards,
             heartbeat_seconds=settings.worker.heartbeat_seconds,
         ),
+        sign_ups=sign_up_worker(frame, sign),
+        sign_personalization=sign,
         serve_shard=serve_shard,
         settle_campaign=settle,
         begin_scheduled=begin_scheduled,

@@ -267,17 +267,18 @@ async def test_other_paths_and_methods(edge: Edge) -> None:
         "/v1/log/",
         "/v1/passes/a",
         "/v1/passes/a/b/c",
-        "/v1/passes/a/b/personalize",
+        "/v1/passes/a/b/personalise",
         "//v1/log",
         "/v1/devices/a/registrations",
         "/v1/devices/a/registrations/b/c/d",
     ):
         assert (await edge.client.get(path)).status_code == 404, path
-    assert (await edge.client.post("/v1/passes/a/b/personalize")).status_code == 404
+    assert (await edge.client.post("/v1/passes/a/b/personalise")).status_code == 404
     for method, path, allow in (
         ("GET", "/v1/log", "POST"),
         ("HEAD", "/v1/log", "POST"),
         ("PUT", "/v1/passes/a/b", "GET, HEAD"),
+        ("GET", "/v1/passes/a/b/personalize", "POST"),
         ("POST", "/v1/devices/a/registrations/b", "GET, HEAD"),
         ("GET", "/v1/devices/a/registrations/b/c", "POST, DELETE"),
         ("OPTIONS", "/v1/passes/a/b", "GET, HEAD"),

@@ -101,10 +101,11 @@ class CampaignWorker:
         return (await self.stub.GetCampaign(request)).campaign
 
     async def jobs(self) -> list[Job]:
-        """The jobs of this club that wait, in the order in which workers take them."""
+        """The jobs of this club's campaigns that wait, in the order in which workers take them."""
         rows = await self.club.tenant.fetch(
             "SELECT id, entrypoint, payload, priority, execute_after <= now() AS is_due"
-            " FROM pgqueuer.pgqueuer WHERE status = 'queued' ORDER BY priority DESC, id"
+            " FROM pgqueuer.pgqueuer WHERE status = 'queued' AND entrypoint LIKE 'campaign%'"
+            " ORDER BY priority DESC, id"
         )
         found = [
             Job(

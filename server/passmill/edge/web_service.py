@@ -22,12 +22,14 @@ from passmill.domain.registrations import (
 )
 from passmill.edge.exchange import Answer, Header, Request
 from passmill.edge.http_dates import format_http_date, parse_http_date
+from passmill.edge.personalize import Personalize
 from passmill.edge.refusals import Refusal, RefusalReason
 from passmill.telemetry.edge_metrics import EdgeMetrics, RouteMetrics
 from passmill.usecases.authenticate_pass import AuthenticatePass, AuthenticPass
 from passmill.usecases.list_updated_passes import ListUpdatedPasses
 from passmill.usecases.note_device_logs import NoteDeviceLogs
 from passmill.usecases.note_fetches import NoteFetches
+from passmill.usecases.personalize_pass import PersonalizePass
 from passmill.usecases.register_device import RegisterDevice
 from passmill.usecases.serve_pass import PassVersion, ServePass
 from passmill.usecases.unregister_device import UnregisterDevice
@@ -75,6 +77,7 @@ class WebServiceUseCases:
     serve_pass: ServePass
     note_fetches: NoteFetches
     note_device_logs: NoteDeviceLogs
+    personalize_pass: PersonalizePass
 
 
 class WebService:
@@ -92,6 +95,10 @@ class WebService:
         )
         self._registrations = Route(methods={"GET": self._list}, metrics=metrics.route("list"))
         self._pass = Route(methods={"GET": self._get_pass}, metrics=metrics.route("pass"))
+        self._personalization = Route(
+            methods={"POST": Personalize(personalize_pass=use_cases.personalize_pass)},
+            metrics=metrics.route("personalize"),
+        )
         self._log = Route(methods={"POST": self._note_logs}, metrics=metrics.route("log"))
 
     def find(self, segments: Sequence[bytes]) -> Route | None:
@@ -103,6 +110,8 @@ class WebService:
                 return self._registration
             case (b"v1", b"devices", _, b"registrations", _):
                 return self._registrations
+            case (b"v1", b"passes", _, _, b"personalize"):
+                return self._personalization
             case (b"v1", b"log"):
                 return self._log
             case _:

@@ -42,6 +42,7 @@ class JobKind(StrEnum):
     CHOOSE = "campaign_choose"
     PUSH = "push"
     PUSH_MANY = "push_many"
+    PERSONALIZE = "pass_personalize"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

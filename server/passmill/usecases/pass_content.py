@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from passmill.domain.pass_tokens import PassTokens
 from passmill.domain.passes import Holder, PassDraft, PassState, WalletPass
 from passmill.domain.reference_ids import format_reference_id
 from passmill.domain.tags import canonical_tags, tag_problems
+from passmill.domain.telephones import is_e164, without_punctuation
 from passmill.domain.values import Value, values_from_json, values_to_json
 from passmill.errors import AppError, FieldError, Reason
 from passmill.signing.revisions import LoadedRevision, PassTooLarge
 from passmill.usecases.tenant_numbers import TenantNumbers
 
 _WANTED_PHONE = 'must be a number with country code, such as "+12065550123"'
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_PHONE_PUNCTUATION = re.compile(r"[\s().\-/]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,7 @@ def check_draft(
 ) -> CheckedDraft:
     """The draft as it will be issued. AppError INVALID_VALUES names every field that does not fit,
     below `path`. `partial`: it is to be laid over a pass, so nothing is missed in it."""
-    phone = _PHONE_PUNCTUATION.sub("", draft.holder.phone)
+    phone = without_punctuation(draft.holder.phone)
     checked = loaded.rules.check(
         draft.values, holder_name=draft.holder.name, holder_phone=phone, partial=partial
     )
@@ -49,7 +47,7 @@ def check_draft(
     problems += checked.violations
     if draft.tags:
         problems += tag_problems(draft.tags, path="tags")
-    if phone and not _E164.fullmatch(phone):
+    if phone and not is_e164(phone):
         problems.append(FieldError(path="holder.phone", message=_WANTED_PHONE))
     if problems:
         raise invalid_values(
