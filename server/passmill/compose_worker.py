@@ -23,6 +23,7 @@ from passmill.store.personalizations import PersonalizationPayload
 from passmill.telemetry.health import Readiness
 from passmill.usecases.change_passes import ChangePasses
 from passmill.usecases.choose_segment import ChooseSegment
+from passmill.usecases.compare_recipients import CompareRecipients
 from passmill.usecases.issue_shard import IssueShard
 from passmill.usecases.serve_shard import ServeShard
 from passmill.usecases.settle_campaign import SettleCampaign
@@ -46,6 +47,7 @@ class WorkerServices:
     settle_campaign: SettleCampaign
     begin_scheduled: BeginScheduled
     choose_segment: ChooseSegment
+    compare_recipients: CompareRecipients
     watch_queue: WatchQueue
     push: PushServices
     readiness: Readiness
@@ -89,6 +91,7 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
     begin_scheduled = BeginScheduled(database=frame.database, clock=frame.clock)
     sign = sign_personalization(frame)
     choose_segment = ChooseSegment(database=frame.database, codec=frame.codec, clock=frame.clock)
+    compare_recipients = CompareRecipients(database=frame.database, clock=frame.clock)
 
     async def serve(payload: JobPayload) -> None:
         await serve_shard(payload.tenant_id, payload.campaign_id, payload.shard_number)
@@ -102,6 +105,9 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
     async def choose(payload: JobPayload) -> None:
         await choose_segment(payload.tenant_id, payload.campaign_id)
 
+    async def compare(payload: JobPayload) -> None:
+        await compare_recipients(payload.tenant_id, payload.campaign_id)
+
     async def give_up(payload: JobPayload) -> bool:
         return await serve_shard.give_up(payload.tenant_id, payload.campaign_id)
 
@@ -110,6 +116,7 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
         JobKind.START: begin,
         JobKind.SETTLE: see_to,
         JobKind.CHOOSE: choose,
+        JobKind.COMPARE: compare,
     }
     return WorkerServices(
         database=frame.database,
@@ -128,6 +135,7 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
         settle_campaign=settle,
         begin_scheduled=begin_scheduled,
         choose_segment=choose_segment,
+        compare_recipients=compare_recipients,
         watch_queue=WatchQueue(database=frame.database, metrics=frame.campaign_metrics),
         push=push,
         readiness=Readiness(

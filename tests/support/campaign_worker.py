@@ -132,6 +132,8 @@ class CampaignWorker:
                 await self.services.begin_scheduled(tenant_id, campaign_id)
             case JobKind.CHOOSE:
                 await self.services.choose_segment(tenant_id, campaign_id)
+            case JobKind.COMPARE:
+                await self.services.compare_recipients(tenant_id, campaign_id)
 
     async def serve_due(self, *, at_most: int = 1_000) -> int:
         """Serves what is due, each job after the other; gives how many."""

@@ -50,6 +50,7 @@ from passmill.usecases.campaign_steps import begin
 from passmill.usecases.campaign_view import CampaignView
 from passmill.usecases.change_passes import ChangePasses
 from passmill.usecases.choose_segment import ChooseSegment
+from passmill.usecases.compare_recipients import CompareRecipients
 from passmill.usecases.load_revision import LoadRevision, RevisionReader
 from passmill.usecases.mutation import Mutation, Mutator
 from passmill.usecases.pass_content import PassContents
@@ -104,6 +105,7 @@ class ShardRunner:
     update: UpdateShard
     void: VoidShard
     choose: ChooseSegment
+    compare: CompareRecipients
     preview: PreviewCampaign
     roll_back: RollBackCampaign
 
@@ -183,7 +185,13 @@ class ShardRunner:
         """The campaign as it is begun, with its shards unless they are yet to be chosen."""
         async with self.database.transaction(self.club.tenant.caller) as tx:
             locked = await campaigns.lock_campaign(tx, campaign.campaign_id)
-            return await begin(tx, locked, now=self.clock.now())
+            begun = await begin(tx, locked, now=self.clock.now())
+        if campaign.definition.segment is not None or await self.shards(campaign):
+            return begun
+        tenant_id = self.club.tenant.caller.tenant_id
+        await self.compare(tenant_id, campaign.campaign_id)
+        async with self.database.transaction(self.club.tenant.caller) as tx:
+            return await campaigns.get_campaign(tx, campaign.campaign_id)
 
     async def choose_all(self, campaign: Campaign) -> Campaign:
         """The campaign with the passes of its segment chosen and its shards planned."""
@@ -309,6 +317,7 @@ async def open_runner(
             void=VoidShard(database=database, change_passes=change_passes),
             # A small window, so that a few passes take several pages.
             choose=ChooseSegment(database=database, codec=codec, clock=clock, window_passes=3),
+            compare=CompareRecipients(database=database, clock=clock),
             preview=PreviewCampaign(
                 database=database,
                 load_revision=load_revision,

@@ -40,6 +40,7 @@ class JobKind(StrEnum):
     START = "campaign_start"
     SETTLE = "campaign_settle"
     CHOOSE = "campaign_choose"
+    COMPARE = "campaign_compare"
     PUSH = "push"
     PUSH_MANY = "push_many"
     PERSONALIZE = "pass_personalize"

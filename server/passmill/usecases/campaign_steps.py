@@ -18,6 +18,7 @@ from passmill.domain.campaigns import (
     SHARD_RECIPIENTS,
     Campaign,
     CampaignState,
+    IssueAction,
     RecipientStream,
     RolloutPlan,
     Shard,
@@ -56,9 +57,14 @@ class Advance:
     step: NextStep
 
 
-async def plan_and_enqueue(tx: Transaction, campaign: Campaign, *, now: datetime) -> Campaign:
+async def plan_and_enqueue(
+    tx: Transaction, campaign: Campaign, *, now: datetime, are_compared: bool = False
+) -> Campaign:
     """Makes the shards of a campaign whose streams are complete, takes its reference numbers, and
     queues the first wave. The campaign is locked, and stored as running or paused.
+
+    `are_compared`: no recipient comes twice, or those that do are marked. Else a campaign that
+    changes passes in several steps has a worker compare them first, and then plan.
 
     Gives the campaign as it is then. Planned before: only goes on. AppError INVALID_CAMPAIGN as
     `plan_shards`, before anything is written.
@@ -67,6 +73,10 @@ async def plan_and_enqueue(tx: Transaction, campaign: Campaign, *, now: datetime
         return await advance_or_settle(tx, campaign, now=now)
     streams = await recipient_streams.list_streams(tx, campaign.campaign_id)
     cut = await plan_shards(tx, campaign, streams)
+    is_issue = isinstance(campaign.definition.action, IssueAction)
+    if len(cut) > 1 and not (is_issue or are_compared):
+        await jobs.enqueue_campaign_job(tx, campaign.campaign_id, JobKind.COMPARE)
+        return campaign
     total = sum(stream.next_offset for stream in streams)
     end_reference = await tenants.take_reference_block(tx, total)
     planned = replace(
@@ -82,10 +92,10 @@ async def plan_and_enqueue(tx: Transaction, campaign: Campaign, *, now: datetime
 
 
 async def plan_or_pause(tx: Transaction, campaign: Campaign, *, now: datetime) -> Campaign:
-    """As `plan_and_enqueue`, for when no caller is there to be refused: a campaign of too many
-    steps is paused, with that reason."""
+    """As `plan_and_enqueue`, for recipients that are compared, and for when no caller is there to
+    be refused: a campaign of too many steps is paused, with that reason."""
     try:
-        return await plan_and_enqueue(tx, campaign, now=now)
+        return await plan_and_enqueue(tx, campaign, now=now, are_compared=True)
     except AppError as error:
         if error.reason is not Reason.INVALID_CAMPAIGN:
             raise

@@ -263,7 +263,7 @@ async def _first_targets(
         elif isinstance(campaign.definition.action, IssueAction):
             part_targets = await read_issued_targets(tx, campaign, part)
         else:
-            part_targets = await read_targets(tx, part)
+            part_targets = await read_targets(tx, campaign, part)
         found += part_targets.targets[: _PREVIEWS - len(found)]
         if len(found) == _PREVIEWS:
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from passmill.errors import Reason
 from passmill.store import chosen_streams
 from passmill.store.database import Transaction
 from passmill.store.recipient_streams import find_failures, read_chunks
+from passmill.store.repeated_recipients import DUPLICATE_MESSAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +35,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """Each pass once; `duplicates`: the recipients whose id or pass came before in the shard."""
+    """Each pass once; `duplicates`: the recipients whose id or pass came before."""
 
     targets: Sequence[Target]
     duplicates: Sequence[Failure]
 
 
-async def read_targets(tx: Transaction, shard: Shard) -> Targets:
-    """The shard's recipients that were not refused; with a retry those it is about."""
-    chunks = await read_chunks(
-        tx, shard.stream_id, first_offset=shard.first_offset, end_offset=shard.end_offset
-    )
+async def read_targets(tx: Transaction, campaign: Campaign, shard: Shard) -> Targets:
+    """The shard's recipients that were not refused; with a retry those it is about. Those marked
+    before as duplicates of recipients in other shards are among the duplicates."""
+    bounds = {"first_offset": shard.first_offset, "end_offset": shard.end_offset}
+    chunks = await read_chunks(tx, shard.stream_id, **bounds)
+    failures = await find_failures(tx, campaign.campaign_id, shard.stream_id, **bounds)
+    marked = {at: each for at, each in failures.items() if each.kind is FailureKind.DUPLICATE}
     targets = [
         Target(
             row_offset=chunk.first_offset + at,
@@ -61,9 +64,12 @@ async def read_targets(tx: Transaction, shard: Shard) -> Targets:
         for at, (values, pass_id) in enumerate(
             zip(chunk.recipients.values, chunk.recipients.pass_ids, strict=True)
         )
-        if values is not None and pass_id is not None
+        if values is not None and pass_id is not None and chunk.first_offset + at not in marked
     ]
-    return _first_of_each(_retried(shard, targets))
+    found = _first_of_each(_retried(shard, targets))
+    if not marked or shard.row_offsets is not None:
+        return found
+    return Targets(targets=found.targets, duplicates=[*marked.values(), *found.duplicates])
 
 
 async def read_undo_targets(tx: Transaction, shard: Shard) -> Targets:
@@ -112,24 +118,32 @@ def _retried(shard: Shard, targets: Sequence[Target]) -> Sequence[Target]:
 
 
 def _first_of_each(targets: Sequence[Target]) -> Targets:
-    external_ids: set[str] = set()
-    pass_ids: set[PassId] = set()
+    """As `mark_repeated` says, for what one shard holds."""
+    by_id, again = _first_by(targets, lambda target: target.external_id)
+    first, same_pass = _first_by(by_id, lambda target: target.pass_id)
+    return Targets(targets=first, duplicates=[_duplicate(each) for each in (*again, *same_pass)])
+
+
+def _first_by(
+    targets: Sequence[Target], key: Callable[[Target], str | PassId]
+) -> tuple[list[Target], list[Target]]:
+    """Those whose key comes first, and the others. An empty key is nobody's: a segment's passes
+    have no external id."""
+    seen: set[str | PassId] = set()
     first: list[Target] = []
-    duplicates: list[Failure] = []
+    again: list[Target] = []
     for target in targets:
-        if target.external_id in external_ids or target.pass_id in pass_ids:
-            duplicates.append(
-                Failure(
-                    row_offset=target.row_offset,
-                    kind=FailureKind.DUPLICATE,
-                    external_id=target.external_id,
-                    reason=Reason.DUPLICATE_RECIPIENT,
-                    message="Its external_id or its pass came before in this campaign.",
-                )
-            )
-            continue
-        if target.external_id:  # a segment's passes have none
-            external_ids.add(target.external_id)
-        pass_ids.add(target.pass_id)
-        first.append(target)
-    return Targets(targets=first, duplicates=duplicates)
+        found = key(target)
+        (again if found != "" and found in seen else first).append(target)
+        seen.add(found)
+    return first, again
+
+
+def _duplicate(target: Target) -> Failure:
+    return Failure(
+        row_offset=target.row_offset,
+        kind=FailureKind.DUPLICATE,
+        external_id=target.external_id,
+        reason=Reason.DUPLICATE_RECIPIENT,
+        message=DUPLICATE_MESSAGE,
+    )

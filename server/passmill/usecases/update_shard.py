@@ -55,7 +55,7 @@ class UpdateShard:
         async with self._database.transaction(work.caller, read_only=True) as tx:
             if work.campaign.rolls_back is not None:
                 return await read_undo_targets(tx, work.shard)
-            return await read_targets(tx, work.shard)
+            return await read_targets(tx, work.campaign, work.shard)
 
     async def _alter(self, work: ShardWork) -> Alter:
         action = work.campaign.definition.action

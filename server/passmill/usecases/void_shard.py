@@ -33,7 +33,7 @@ class VoidShard:
             targets = (
                 await read_issued_targets(tx, work.campaign, work.shard)
                 if voids_issued
-                else await read_targets(tx, work.shard)
+                else await read_targets(tx, work.campaign, work.shard)
             )
         reason = action.reason if isinstance(action, VoidAction) else _CANCELLED
         await self._change_passes(
