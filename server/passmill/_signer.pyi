@@ -192,6 +192,11 @@ class PreparedRevision:
     def content_bytes(self) -> int:
         """Bytes of all files together."""
 
+    @property
+    def kept_bytes(self) -> int:
+        """About how much memory it takes now: files, document, and the layouts that rendering has
+        made until now, at most 8 MiB of them."""
+
 @final
 class BundleReport:
     """A verified bundle, taken apart."""

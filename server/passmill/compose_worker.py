@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -24,6 +25,7 @@ from passmill.telemetry.health import Readiness
 from passmill.usecases.change_passes import ChangePasses
 from passmill.usecases.choose_segment import ChooseSegment
 from passmill.usecases.compare_recipients import CompareRecipients
+from passmill.usecases.forget_recipients import ForgetRecipients
 from passmill.usecases.issue_shard import IssueShard
 from passmill.usecases.serve_shard import ServeShard
 from passmill.usecases.settle_campaign import SettleCampaign
@@ -50,6 +52,7 @@ class WorkerServices:
     compare_recipients: CompareRecipients
     watch_queue: WatchQueue
     push: PushServices
+    forget_recipients: ForgetRecipients
     readiness: Readiness
 
 
@@ -61,6 +64,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             upkeep.create_task(services.watch_queue.run_forever()),
             upkeep.create_task(services.push.watch.run_forever()),
             upkeep.create_task(services.push.rebuild.run_forever()),
+            upkeep.create_task(services.forget_recipients.run_forever()),
         ]
         # Pushes have places of their own, so that no campaign keeps a holder waiting.
         async with asyncio.TaskGroup() as working:
@@ -138,6 +142,11 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
         compare_recipients=compare_recipients,
         watch_queue=WatchQueue(database=frame.database, metrics=frame.campaign_metrics),
         push=push,
+        forget_recipients=ForgetRecipients(
+            database=frame.database,
+            clock=frame.clock,
+            kept=timedelta(days=settings.worker.keep_recipients_days),
+        ),
         readiness=Readiness(
             checks={"database": frame.database.ping}, metrics=frame.metrics, on_change=_tell_nobody
         ),

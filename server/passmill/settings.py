@@ -185,6 +185,8 @@ class WorkerPool(Section):
     concurrent_shards: Annotated[int, Field(ge=2, le=64)] = 2
     # A worker that is silent for so long is taken for dead, and its shards are served by others.
     heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
+    # So long after its end a campaign's recipients can be exported and tried again.
+    keep_recipients_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
 
 class RedisServer(Section):

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from passmill.domain.campaigns import RolloutPlan, VoidAction
-from passmill.v1.campaign_pb2 import Campaign, CampaignAction, RecipientResult
+from passmill.v1.campaign_pb2 import Campaign, CampaignAction, Recipient, RecipientResult
 from passmill.v1.campaign_pb2 import UpdateAction as UpdateMessage
 from passmill.v1.campaign_pb2 import VoidAction as VoidMessage
 from passmill.v1.wallet_pass_pb2 import Pass, PassRef
 from tests.support.campaign_worker import open_campaign_worker
-from tests.support.campaigns import Recipient, bad_recipient, named_recipient
+from tests.support.campaigns import bad_recipient, named_recipient
 from tests.support.service import Club, Service
 from tests.support.shards import Row, ShardRunner, issue_many
 

@@ -219,7 +219,9 @@ async def test_a_shard_is_served_once(runner: ShardRunner) -> None:
         await runner.update(work)
     assert [(await club.get(each)).version for each in issued] == [2, 2, 2]
     assert (await runner.served(campaign)).succeeded == 3
-    assert len(await club.tenant.fetch("SELECT FROM outbox WHERE kind LIKE 'campaign.%'")) == 1
+    assert (
+        len(await club.tenant.fetch("SELECT FROM outbox WHERE kind = 'campaign.shard_done'")) == 1
+    )
 
 
 async def test_a_change_made_meanwhile_is_kept(service: Service, rowing_club: Club) -> None:
@@ -294,7 +296,9 @@ async def test_a_notice_is_set_in_each_pass_own_revision(runner: ShardRunner) ->
     now = await club.get(new)
     assert (now.revision, now.values["news"]) == (number, value("Open on Sunday"))
     assert "Open on Sunday" in str(verify(await club.bundle(new), authority()))
-    [event] = await club.tenant.fetch("SELECT detail FROM outbox WHERE kind LIKE 'campaign.%'")
+    [event] = await club.tenant.fetch(
+        "SELECT detail FROM outbox WHERE kind = 'campaign.shard_done'"
+    )
     assert '"notify"' in event["detail"]
 
 

@@ -28,6 +28,7 @@ OPERATORS = {
     "signing_identities",
     "signing_intents",
     "request_answers",
+    "campaigns",
     "devices",
     "registrations",
     "stopped_topics",

@@ -202,7 +202,8 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """One campaign as stored. `total` and `invalid` are known when it starts."""
+    """One campaign as stored. `total` and `invalid` are known when it starts. `is_forgotten`: its
+    recipients, and what it changed, are deleted; what it did is still counted."""
 
     campaign_id: CampaignId
     display_name: str
@@ -219,11 +220,21 @@ class Campaign:
     create_time: datetime
     start_time: datetime | None
     end_time: datetime | None
+    is_forgotten: bool = False
 
     @property
     def etag(self) -> str:
         """Changes with each change of state."""
         return f"v{self.version}"
+
+    def require_remembered(self) -> None:
+        """AppError CAMPAIGN_STATE when its recipients are deleted."""
+        if self.is_forgotten:
+            raise AppError(
+                reason=Reason.CAMPAIGN_STATE,
+                message="The campaign ended so long ago that its recipients are deleted.",
+                metadata={"state": self.state.name},
+            )
 
     def require_state(self, *states: CampaignState) -> None:
         """AppError CAMPAIGN_STATE when it is in none of these."""

@@ -22,6 +22,10 @@ class EventKind(enum.StrEnum):
     PASS_FIRST_FETCHED = "pass.first_fetched"  # noqa: S105
     PASS_PUSH_REQUESTED = "pass.push_requested"  # noqa: S105
     CAMPAIGN_CREATED = "campaign.created"
+    CAMPAIGN_STARTED = "campaign.started"
+    CAMPAIGN_PAUSED = "campaign.paused"
+    CAMPAIGN_RESUMED = "campaign.resumed"
+    CAMPAIGN_ENDED = "campaign.ended"
     CAMPAIGN_SHARD_DONE = "campaign.shard_done"
     PROGRAM_CREATED = "program.created"
     PROGRAM_UPDATED = "program.updated"

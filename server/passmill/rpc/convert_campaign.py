@@ -168,6 +168,7 @@ def campaign_to_proto(
         progress=_progress_to_proto(view.progress),
         create_time=timestamp(campaign.create_time),
         etag=campaign.etag,
+        recipients_deleted=campaign.is_forgotten,
         rolls_back_campaign_id="" if campaign.rolls_back is None else str(campaign.rolls_back),
     )
     if definition.segment is not None:

@@ -20,7 +20,7 @@ from passmill.domain.templates import TemplateContent, ValueRules, compile_value
 from passmill.signing.native import InvalidBundle, PreparedRevision
 
 DEFAULT_CAPACITY_BYTES: Final = 256 << 20
-# A revision without an image still has a document and a frame.
+# A revision without an image still has its content, its rules and a frame.
 _OVERHEAD_BYTES: Final = 64 << 10
 
 # Gives a revision with its content, and the bytes of its assets by asset id.
@@ -54,10 +54,10 @@ class LoadedRevision:
         return self.sign_up_files
 
     @property
-    def content_bytes(self) -> int:
-        """How much is held."""
-        more = 0 if self.sign_up_files is None else self.sign_up_files.content_bytes
-        return self.files.content_bytes + more
+    def kept_bytes(self) -> int:
+        """How much is held now; rendering makes layouts, which are held too."""
+        more = 0 if self.sign_up_files is None else self.sign_up_files.kept_bytes
+        return self.files.kept_bytes + more
 
     def render(self, line: bytes) -> bytes:
         """pass.json of the pass with this line (`encode_pass_data`): some microseconds.
@@ -115,24 +115,24 @@ class RevisionCache:
     away, the next in line tries.
     """
 
-    __slots__ = ("_capacity_bytes", "_entries", "_loader", "_loading", "_used_bytes")
+    __slots__ = ("_capacity_bytes", "_entries", "_loader", "_loading")
 
     def __init__(
         self, *, loader: RevisionLoader, capacity_bytes: int = DEFAULT_CAPACITY_BYTES
     ) -> None:
-        """`capacity_bytes`: how much content to keep; the one used last is kept however large it
-        is."""
+        """`capacity_bytes`: how much to keep, looked at whenever one is added; the one used last is
+        kept however large it is."""
         self._loader = loader
         self._capacity_bytes = capacity_bytes
         self._entries: OrderedDict[_Key, LoadedRevision] = OrderedDict()
-        self._used_bytes = 0
         # A lock lives as long as somebody holds it or waits for it.
         self._loading: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def used_bytes(self) -> int:
-        """How much content is kept now."""
-        return self._used_bytes
+        """About how much memory all that is kept takes now. It grows with use: rendering makes
+        layouts."""
+        return sum(_size_bytes(each) for each in self._entries.values())
 
     async def load(self, tenant_id: TenantId, revision_id: RevisionId) -> LoadedRevision:
         """The revision, from here or through the loader, whose errors pass through."""
@@ -158,11 +158,11 @@ class RevisionCache:
 
     def _keep(self, key: _Key, loaded: LoadedRevision) -> None:
         self._entries[key] = loaded
-        self._used_bytes += _size_bytes(loaded)
-        while self._used_bytes > self._capacity_bytes and len(self._entries) > 1:
+        used_bytes = self.used_bytes
+        while used_bytes > self._capacity_bytes and len(self._entries) > 1:
             _, given_up = self._entries.popitem(last=False)
-            self._used_bytes -= _size_bytes(given_up)
+            used_bytes -= _size_bytes(given_up)
 
 
 def _size_bytes(loaded: LoadedRevision) -> int:
-    return _OVERHEAD_BYTES + loaded.content_bytes
+    return _OVERHEAD_BYTES + loaded.kept_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -10,13 +11,13 @@ import asyncpg
 from passmill import errors
 from passmill.domain.campaign_definitions import definition_from_json, definition_to_json
 from passmill.domain.campaigns import Campaign, CampaignState, Priority, action_kind
-from passmill.domain.ids import CampaignId
+from passmill.domain.ids import CampaignId, TenantId
 from passmill.store.database import Transaction
 
 _SELECT: Final = (
     "SELECT campaign_id, display_name, definition, state, state_reason, priority, version, total,"
-    " invalid, first_reference, void_issued, rolls_back, create_time, start_time, end_time"
-    " FROM campaigns"
+    " invalid, first_reference, void_issued, rolls_back, create_time, start_time, end_time,"
+    " recipients_forgotten FROM campaigns"
 )
 # Greater than every UUIDv7: before the first page of a list that begins with the newest.
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
@@ -75,6 +76,49 @@ async def is_rolled_back(tx: Transaction, campaign_id: CampaignId) -> bool:
         campaign_id,
     )
     return found
+
+
+async def find_to_forget(
+    tx: Transaction, *, ended_before: datetime
+) -> tuple[TenantId, CampaignId] | None:
+    """A campaign of any tenant that ended before then, whose recipients are still kept and which
+    no other is just taking back. For an operator's transaction."""
+    row = await tx.fetch_one(
+        "SELECT tenant_id, campaign_id FROM campaigns c"
+        " WHERE end_time < $1 AND NOT recipients_forgotten AND state >= $2 AND NOT EXISTS"
+        " (SELECT FROM campaigns b WHERE b.tenant_id = c.tenant_id"
+        "  AND b.rolls_back = c.campaign_id AND b.end_time IS NULL)"
+        " ORDER BY end_time LIMIT 1",
+        ended_before,
+        CampaignState.CANCELLED,
+    )
+    if row is None:
+        return None
+    return TenantId(row["tenant_id"]), CampaignId(UUID(int=row["campaign_id"].int))
+
+
+async def forget_recipients(tx: Transaction, campaign_id: CampaignId) -> int:
+    """Deletes the recipients of a campaign locked in this transaction, and what its passes were
+    before it changed them; gives how many chunks. Who was not served, and why, is kept."""
+    deleted = await tx.execute(
+        "DELETE FROM recipient_chunks WHERE tenant_id = $1 AND stream_id IN"
+        " (SELECT stream_id FROM recipient_streams WHERE tenant_id = $1 AND campaign_id = $2)",
+        tx.tenant_id,
+        campaign_id,
+    )
+    await tx.execute(
+        "UPDATE campaign_shards SET undo = NULL"
+        " WHERE tenant_id = $1 AND campaign_id = $2 AND undo IS NOT NULL",
+        tx.tenant_id,
+        campaign_id,
+    )
+    await tx.execute(
+        "UPDATE campaigns SET recipients_forgotten = true"
+        " WHERE tenant_id = $1 AND campaign_id = $2",
+        tx.tenant_id,
+        campaign_id,
+    )
+    return deleted
 
 
 async def list_campaigns(
@@ -138,4 +182,5 @@ def _campaign(row: asyncpg.Record) -> Campaign:
         create_time=row["create_time"],
         start_time=row["start_time"],
         end_time=row["end_time"],
+        is_forgotten=row["recipients_forgotten"],
     )

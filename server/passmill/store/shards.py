@@ -268,10 +268,11 @@ async def hold_queued(tx: Transaction, campaign_id: CampaignId) -> None:
 
 
 async def forgive_failures(tx: Transaction, campaign_id: CampaignId) -> None:
-    """Lets what failed until now no longer count for the campaign's threshold."""
+    """Lets what was tried until now, with success or in vain, no longer count for the campaign's
+    threshold."""
     await tx.execute(
         "UPDATE campaign_shards SET is_forgiven = true WHERE tenant_id = $1 AND campaign_id = $2"
-        " AND failed > 0",
+        " AND state = 3 AND NOT is_forgiven",
         tx.tenant_id,
         campaign_id,
     )

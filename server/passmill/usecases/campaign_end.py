@@ -12,6 +12,7 @@ from passmill.domain.ids import TenantId
 from passmill.store import campaigns
 from passmill.store.campaign_progress import ShardTimes, campaign_progress, shard_times
 from passmill.store.database import Transaction
+from passmill.usecases.campaign_events import tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ async def end_campaign(tx: Transaction, campaign: Campaign, *, now: datetime) ->
         version=campaign.version + 1,
     )
     await campaigns.write_campaign(tx, ended)
+    await tell(tx, "ended", ended, now=now, progress=progress)
     return EndReport(
         tenant_id=tx.tenant_id,
         campaign=ended,

@@ -33,6 +33,7 @@ from passmill.store.database import Transaction
 from passmill.store.jobs import JobKind
 from passmill.store.recipient_streams import ChunkRun
 from passmill.store.shards import ShardGroup
+from passmill.usecases.campaign_events import tell
 
 REASON_CANARY = "canary"
 REASON_THRESHOLD = "error_threshold"
@@ -99,7 +100,7 @@ async def plan_or_pause(tx: Transaction, campaign: Campaign, *, now: datetime) -
     except AppError as error:
         if error.reason is not Reason.INVALID_CAMPAIGN:
             raise
-        return await pause(tx, campaign, reason=REASON_STEPS)
+        return await pause(tx, campaign, reason=REASON_STEPS, now=now)
 
 
 async def plan_shards(
@@ -195,19 +196,21 @@ async def begin(tx: Transaction, campaign: Campaign, *, now: datetime) -> Campai
         version=campaign.version + 1,
     )
     await campaigns.write_campaign(tx, begun)
+    await tell(tx, "started", begun, now=now)
     if campaign.definition.segment is not None:
         await jobs.enqueue_campaign_job(tx, campaign.campaign_id, JobKind.CHOOSE)
         return begun
     return await plan_and_enqueue(tx, begun, now=now)
 
 
-async def pause(tx: Transaction, campaign: Campaign, *, reason: str) -> Campaign:
+async def pause(tx: Transaction, campaign: Campaign, *, reason: str, now: datetime) -> Campaign:
     """Lets no shard begin any more; the campaign is locked. Those at work finish."""
     paused = replace(
         campaign, state=CampaignState.PAUSED, state_reason=reason, version=campaign.version + 1
     )
     await campaigns.write_campaign(tx, paused)
     await shards.hold_queued(tx, campaign.campaign_id)
+    await tell(tx, "paused", paused, now=now)
     return paused
 
 
@@ -236,12 +239,12 @@ async def advance(
     if current is None:
         return Advance(campaign=campaign, step=NextStep.OVER)
     if campaign.state is CampaignState.RUNNING and _is_halted(campaign, groups):
-        paused = await pause(tx, campaign, reason=REASON_THRESHOLD)
+        paused = await pause(tx, campaign, reason=REASON_THRESHOLD, now=now)
         return Advance(campaign=paused, step=NextStep.STOPPED)
     if current.waiting:
         wait = _wait(campaign.definition.rollout, groups, current, now)
         if wait is None and not is_resumed:
-            paused = await pause(tx, campaign, reason=REASON_CANARY)
+            paused = await pause(tx, campaign, reason=REASON_CANARY, now=now)
             return Advance(campaign=paused, step=NextStep.STOPPED)
         if wait:
             await jobs.enqueue_campaign_job(tx, campaign.campaign_id, JobKind.SETTLE, delay=wait)

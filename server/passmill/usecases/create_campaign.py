@@ -188,7 +188,7 @@ class CreateCampaign:
             if segment.template_id is not None:
                 await get_bare_template(tx, segment.template_id)
             if segment.campaign_id is not None:
-                await get_campaign(tx, segment.campaign_id)
+                (await get_campaign(tx, segment.campaign_id)).require_remembered()
             slots = await read_revision_slots(
                 tx,
                 program_id=segment.program_id,

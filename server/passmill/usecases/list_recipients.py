@@ -64,9 +64,11 @@ class ListRecipients:
         at_most: int,
     ) -> list[RecipientResult]:
         """Up to `at_most` recipients behind the place `after`; with `failed_only` those that are
-        invalid or failed. AppError NOT_FOUND."""
+        invalid or failed. AppError NOT_FOUND, CAMPAIGN_STATE when all others are deleted."""
         async with self._database.transaction(caller, read_only=True) as tx:
             campaign = await get_campaign(tx, campaign_id)
+            if not failed_only:  # these are kept
+                campaign.require_remembered()
             streams = await list_streams(tx, campaign_id)
             if after is not None and after[0] not in {each.stream_id for each in streams}:
                 raise not_found("recipient stream")

@@ -28,7 +28,8 @@ class PauseCampaign:
         async def work(tx: Transaction) -> CampaignView:
             campaign = await campaigns.lock_campaign(tx, parse_campaign_id(campaign_id))
             campaign.require_state(CampaignState.SCHEDULED, CampaignState.RUNNING)
-            paused = await pause(tx, campaign, reason=REASON_REQUEST)
-            return await view_campaign(tx, paused, now=self._clock.now())
+            now = self._clock.now()
+            paused = await pause(tx, campaign, reason=REASON_REQUEST, now=now)
+            return await view_campaign(tx, paused, now=now)
 
         return await self._mutator.run(mutation, work)

@@ -9,6 +9,7 @@ from passmill.domain.campaigns import Campaign, CampaignState
 from passmill.domain.clock import Clock
 from passmill.store import campaigns, shards
 from passmill.store.database import Transaction
+from passmill.usecases.campaign_events import tell
 from passmill.usecases.campaign_steps import advance_or_settle, begin
 from passmill.usecases.campaign_view import CampaignView, view_campaign
 from passmill.usecases.mutation import Answer, Mutation, Mutator
@@ -45,5 +46,6 @@ async def _resume(tx: Transaction, campaign: Campaign, now: datetime) -> Campaig
         campaign, state=CampaignState.RUNNING, state_reason="", version=campaign.version + 1
     )
     await campaigns.write_campaign(tx, resumed)
+    await tell(tx, "resumed", resumed, now=now)
     await shards.forgive_failures(tx, campaign.campaign_id)
     return await advance_or_settle(tx, resumed, now=now, is_resumed=True)

@@ -45,6 +45,7 @@ class RetryRecipients:
             campaign.require_state(
                 CampaignState.SUCCEEDED, CampaignState.PARTIALLY_FAILED, CampaignState.FAILED
             )
+            campaign.require_remembered()
             if await campaigns.is_rolled_back(tx, campaign.campaign_id):
                 # What it would change now no roll-back knows of.
                 raise AppError(

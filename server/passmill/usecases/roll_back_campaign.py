@@ -83,6 +83,7 @@ class RollBackCampaign:
 
 
 async def _require_over(tx: Transaction, source: Campaign, *, now: datetime) -> None:
+    source.require_remembered()
     source.require_state(
         CampaignState.RUNNING,
         CampaignState.PAUSED,

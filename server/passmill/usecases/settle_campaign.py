@@ -42,7 +42,7 @@ class SettleCampaign:
         async with self._database.transaction(_inside(tenant_id)) as tx:
             campaign = await campaigns.lock_campaign(tx, campaign_id)
             if campaign.state in {CampaignState.RUNNING, CampaignState.SCHEDULED}:
-                await pause(tx, campaign, reason=reason)
+                await pause(tx, campaign, reason=reason, now=self._clock.now())
         return campaign.state is not CampaignState.CANCELLING
 
 

@@ -8,7 +8,7 @@ from passmill.domain.clock import Clock
 from passmill.domain.ids import CampaignId
 from passmill.store.campaigns import get_campaign, list_campaigns
 from passmill.store.database import Database
-from passmill.usecases.campaign_view import CampaignView, view_campaign
+from passmill.usecases.campaign_view import CampaignView, view_campaign, view_campaigns
 
 
 class ShowCampaigns:
@@ -39,4 +39,4 @@ class ShowCampaigns:
         now = self._clock.now()
         async with self._database.transaction(caller, read_only=True) as tx:
             listed = await list_campaigns(tx, state=state, before=before, at_most=at_most)
-            return [await view_campaign(tx, each, now=now) for each in listed]
+            return await view_campaigns(tx, listed, now=now)

@@ -51,6 +51,11 @@ impl PreparedRevision {
         self.inner.content_bytes()
     }
 
+    #[getter]
+    fn kept_bytes(&self) -> usize {
+        self.inner.content_bytes() + self.inner.document().kept_bytes()
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "<PreparedRevision files={} bytes={}>",

@@ -45,6 +45,7 @@ pub struct Document {
     node: Node,
     /// Places of the sources that a pass may lack and that are used, in order.
     optional: Vec<usize>,
+    json_bytes: usize,
     layouts: RwLock<Layouts>,
 }
 
@@ -77,7 +78,13 @@ impl Document {
         let optional = sources.all.iter().zip(is_used).enumerate();
         let optional = optional.filter(|(_, (source, is_used))| *is_used && source.can_be_absent());
         let optional = optional.map(|(at, _)| at).collect();
-        Ok(Self { sources, node, optional, layouts: RwLock::default() })
+        Ok(Self { sources, node, optional, json_bytes: json.len(), layouts: RwLock::default() })
+    }
+
+    /// Bytes of its JSON, for which the tree stands, and of the layouts made until now.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.json_bytes + self.layouts.read().unwrap_or_else(PoisonError::into_inner).size
     }
 
     /// How many layouts are kept now.
