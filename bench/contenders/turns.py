@@ -17,6 +17,11 @@ from pathlib import Path
 def take_turns(*, sample: Path, bundle: bytes, work: Callable[[], int]) -> None:
     """Until the bench closes the pipe. `work`: some passes, and how many they were."""
     sample.write_bytes(bundle)
+    answer_turns(work)
+
+
+def answer_turns(work: Callable[[], int]) -> None:
+    """The turns of one who has nothing to show before."""
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(_turn(float(line), work)), flush=True)

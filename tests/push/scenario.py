@@ -93,7 +93,7 @@ class Plan:
     faults: int
     ping_seconds: float
     deadline_seconds: float
-    call: int = 1000
+    call: int = 250
     seed: int = 0
 
 
