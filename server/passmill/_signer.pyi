@@ -2,9 +2,9 @@
 
 Every call does its work without the GIL, which it takes to copy results out, and may be made from
 any thread. Inputs are copied or held, never changed; private keys do not become Python objects.
-Times are Unix seconds (UTC), given by the caller: the signer reads no clock (pushes have a deadline,
-counted from the call). A defect inside raises
-`SigningFailed`; it cannot take the process down.
+Times are Unix seconds (UTC), given by the caller: the signer reads no clock (pushes have a
+deadline, counted from the call). A defect inside raises `SigningFailed`; it cannot take the process
+down.
 """
 
 from collections.abc import Mapping, Sequence

@@ -233,6 +233,7 @@ def test_no_operator_key_no_operator(settings: Settings, tmp_path: Path) -> None
     """Secrets may come from files; without an operator's key the admin port opens to nobody but
     tenants' keys."""
     master = tmp_path / "master"
+    assert settings.master_key is not None
     master.write_text(settings.master_key.get_secret_value() + "\n", encoding="utf-8")
     more = {"MASTER_KEY": "", "MASTER_KEY_FILE": str(master), "OPERATOR_KEY": ""}
     with serve(settings, variables=more) as serving:

@@ -21,6 +21,7 @@ class EventKind(enum.StrEnum):
     PASS_REMOVED = "pass.removed"  # noqa: S105
     PASS_FIRST_FETCHED = "pass.first_fetched"  # noqa: S105
     PASS_PUSH_REQUESTED = "pass.push_requested"  # noqa: S105
+    PASS_PERSONALIZED = "pass.personalized"  # noqa: S105
     CAMPAIGN_CREATED = "campaign.created"
     CAMPAIGN_STARTED = "campaign.started"
     CAMPAIGN_PAUSED = "campaign.paused"

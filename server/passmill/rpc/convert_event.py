@@ -22,6 +22,7 @@ _REMOVE_REASONS: Final[Mapping[object, str]] = {each.value: each.name for each i
 _TYPES: Final[Mapping[int, type]] = {
     FieldDescriptor.TYPE_STRING: str,
     FieldDescriptor.TYPE_INT32: int,
+    FieldDescriptor.TYPE_INT64: int,
     FieldDescriptor.TYPE_BOOL: bool,
     FieldDescriptor.TYPE_ENUM: int,  # the wallet, whose numbers are the protocol's
 }

@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 
 from passmill.domain.campaigns import Campaign, CampaignState, Progress, action_kind, end_state
+from passmill.domain.events import EventKind
 from passmill.domain.ids import TenantId
 from passmill.store import campaigns
 from passmill.store.campaign_progress import ShardTimes, campaign_progress, shard_times
@@ -67,7 +68,7 @@ async def end_campaign(tx: Transaction, campaign: Campaign, *, now: datetime) ->
         version=campaign.version + 1,
     )
     await campaigns.write_campaign(tx, ended)
-    await tell(tx, "ended", ended, now=now, progress=progress)
+    await tell(tx, ended, kind=EventKind.CAMPAIGN_ENDED, now=now, progress=progress)
     return EndReport(
         tenant_id=tx.tenant_id,
         campaign=ended,

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Literal, TypeAlias
 
 from passmill.domain.campaigns import Campaign, Progress
+from passmill.domain.events import EventKind
 from passmill.store.database import Transaction
 from passmill.store.outbox import insert_event
-
-Turn: TypeAlias = Literal["started", "paused", "resumed", "ended"]
 
 
 async def tell(
     tx: Transaction,
-    turn: Turn,
     campaign: Campaign,
     *,
+    kind: EventKind,
     now: datetime,
     progress: Progress | None = None,
 ) -> None:
-    """Records "campaign.started" and so on, with the state, why it is in it, and, where it is
+    """Records an event of a campaign's life, with the state, why it is in it, and, where it is
     given, how far it came."""
     detail: dict[str, object] = {
         "campaign_id": str(campaign.campaign_id),
@@ -38,4 +36,4 @@ async def tell(
             "skipped": progress.skipped,
             "voided": progress.voided,
         }
-    await insert_event(tx, kind=f"campaign.{turn}", pass_ids=[], detail=json.dumps(detail), now=now)
+    await insert_event(tx, kind=kind, pass_ids=[], detail=json.dumps(detail), now=now)

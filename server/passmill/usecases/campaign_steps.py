@@ -26,6 +26,7 @@ from passmill.domain.campaigns import (
     ShardState,
     plan_waves,
 )
+from passmill.domain.events import EventKind
 from passmill.domain.ids import StreamId
 from passmill.errors import AppError, Reason
 from passmill.store import campaigns, jobs, recipient_streams, shards, tenants
@@ -196,7 +197,7 @@ async def begin(tx: Transaction, campaign: Campaign, *, now: datetime) -> Campai
         version=campaign.version + 1,
     )
     await campaigns.write_campaign(tx, begun)
-    await tell(tx, "started", begun, now=now)
+    await tell(tx, begun, kind=EventKind.CAMPAIGN_STARTED, now=now)
     if campaign.definition.segment is not None:
         await jobs.enqueue_campaign_job(tx, campaign.campaign_id, JobKind.CHOOSE)
         return begun
@@ -210,7 +211,7 @@ async def pause(tx: Transaction, campaign: Campaign, *, reason: str, now: dateti
     )
     await campaigns.write_campaign(tx, paused)
     await shards.hold_queued(tx, campaign.campaign_id)
-    await tell(tx, "paused", paused, now=now)
+    await tell(tx, paused, kind=EventKind.CAMPAIGN_PAUSED, now=now)
     return paused
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from passmill.domain.campaigns import Campaign, CampaignState
 from passmill.domain.clock import Clock
+from passmill.domain.events import EventKind
 from passmill.store import campaigns, shards
 from passmill.store.database import Transaction
 from passmill.usecases.campaign_events import tell
@@ -46,6 +47,6 @@ async def _resume(tx: Transaction, campaign: Campaign, now: datetime) -> Campaig
         campaign, state=CampaignState.RUNNING, state_reason="", version=campaign.version + 1
     )
     await campaigns.write_campaign(tx, resumed)
-    await tell(tx, "resumed", resumed, now=now)
+    await tell(tx, resumed, kind=EventKind.CAMPAIGN_RESUMED, now=now)
     await shards.forgive_failures(tx, campaign.campaign_id)
     return await advance_or_settle(tx, resumed, now=now, is_resumed=True)
