@@ -290,6 +290,7 @@ def run(options: argparse.Namespace) -> dict[str, float | int]:
         "not_modified_vs_constant_http2": ratio(
             loads["not_modified_http2"], loads["constant_http2"]
         ),
+        "not_modified_vs_constant_cpu": cpu_ratio(loads["not_modified"], loads["constant"]),
         "bundle_bytes": bundle_bytes,
         **{f"{name}_raw_per_s": rate(each) for name, each in loads.items()},
         **{
@@ -311,6 +312,12 @@ def ratio(ours: Sequence[Load], others: Sequence[Load]) -> float:
     return round(statistics.median(ratios), 3)
 
 
+def cpu_ratio(ours: Sequence[Load], others: Sequence[Load]) -> float:
+    """As `ratio`, of what a core of the edge serves: what else runs on the machine counts less."""
+    ratios = [one.per_core / other.per_core for one, other in zip(ours, others, strict=True)]
+    return round(statistics.median(ratios), 3)
+
+
 def table(numbers: Mapping[str, float | int]) -> str:
     """The numbers for people."""
     rows = [("", "per second", "edge cores")]
@@ -327,7 +334,8 @@ def table(numbers: Mapping[str, float | int]) -> str:
     verdicts = [
         f"304 / constant answer     {numbers['not_modified_vs_constant']:.1%}"
         f" (wanted: {RATIO_TARGET:.0%}), by HTTP/2"
-        f" {numbers['not_modified_vs_constant_http2']:.1%}",
+        f" {numbers['not_modified_vs_constant_http2']:.1%}, by the edge's processor time"
+        f" {numbers['not_modified_vs_constant_cpu']:.1%}",
         f"bundles/s a core          {numbers['bundles_per_s']:,} (wanted: {BUNDLES_TARGET:,})",
         f"registrations/s           {numbers['registrations_per_s']:,}"
         f" (wanted: {REGISTRATIONS_TARGET:,})",

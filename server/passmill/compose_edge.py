@@ -4,6 +4,7 @@ passes' tokens come from."""
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ from passmill.usecases.unregister_device import UnregisterDevice
 
 _START_SECONDS = 30.0
 _LOGS_PER_SECOND = 5
+_COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,16 @@ class Openness:
 async def run_edge(settings: Settings, *, port: int, stop: asyncio.Event) -> None:
     """One edge process, until `stop`; then drains."""
     async with open_edge(settings, port=port):
+        _spare_the_collector()
         await stop.wait()
+
+
+def _spare_the_collector() -> None:
+    """What is there now stays for good, and requests leave no cycles behind: looking for them as
+    often as Python does takes a tenth of the processor's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
 @asynccontextmanager

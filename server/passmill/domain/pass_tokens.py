@@ -41,9 +41,7 @@ class PassTokens:
         It must not change over updates, so it is bound to the pass and a generation, not to the
         content (https://developer.apple.com/documentation/walletpasses/pass).
         """
-        message = b"%d/%s/%d" % (tenant_id, pass_id.bytes, generation)
-        digest = hmac.digest(self._key, message, "sha256")
-        return base64.urlsafe_b64encode(digest[:24]).decode("ascii")
+        return self._token(tenant_id, pass_id, generation).decode("ascii")
 
     def first_of_many(self, tenant_id: TenantId, pass_ids: Sequence[bytes]) -> list[str]:
         """`of` generation 0 of many passes, each given by its 16 bytes, in their order, quickly."""
@@ -59,7 +57,10 @@ class PassTokens:
         current one its row says. Compared in constant time."""
         given = token.encode("utf-8", "replace")
         for generation in range(LAST_GENERATION + 1):
-            wanted = self.of(tenant_id, pass_id, generation).encode("ascii")
-            if hmac.compare_digest(given, wanted):
+            if hmac.compare_digest(given, self._token(tenant_id, pass_id, generation)):
                 return generation
         return None
+
+    def _token(self, tenant_id: TenantId, pass_id: PassId, generation: int) -> bytes:
+        message = b"%d/%s/%d" % (tenant_id, pass_id.bytes, generation)
+        return base64.urlsafe_b64encode(hmac.digest(self._key, message, "sha256")[:24])

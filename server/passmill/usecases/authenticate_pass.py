@@ -54,9 +54,16 @@ class AuthenticatePass:
         `deadline`: of the whole request, by the event loop's clock. AppError UNAVAILABLE,
         DEADLINE_EXCEEDED.
         """
-        for tenant_id in await self._pass_types.tenants(pass_type_identifier, deadline=deadline):
+        # Nearly always all is at hand; then nothing here waits, which is half of what it costs.
+        tenants = self._pass_types.find(pass_type_identifier)
+        if tenants is None:
+            tenants = await self._pass_types.tenants(pass_type_identifier, deadline=deadline)
+        for tenant_id in tenants:
             caller = internal_caller(tenant_id, deadline=deadline)
-            pass_id = (await self._numbers.serial_numbers(caller)).find(serial_number)
+            serial_numbers = self._numbers.find_serial_numbers(tenant_id)
+            if serial_numbers is None:
+                serial_numbers = await self._numbers.serial_numbers(caller)
+            pass_id = serial_numbers.find(serial_number)
             if pass_id is None:
                 return None  # no tenant's serial numbers look so
             generation = self._tokens.find_generation(tenant_id, pass_id, token)

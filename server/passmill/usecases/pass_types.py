@@ -38,19 +38,20 @@ class PassTypes:
     async def tenants(self, pass_type_identifier: str, *, deadline: float) -> Sequence[TenantId]:
         """Whose pass type it is, none for one that nobody has. `deadline`: by the event loop's
         clock. AppError UNAVAILABLE, DEADLINE_EXCEEDED."""
-        if not is_pass_type_identifier(pass_type_identifier):
-            return ()
-        found = self._find(pass_type_identifier)
+        found = self.find(pass_type_identifier)
         if found is not None:
             return found
+        if not is_pass_type_identifier(pass_type_identifier):
+            return ()
         lock = self._asking.get(pass_type_identifier)
         if lock is None:
             lock = self._asking[pass_type_identifier] = asyncio.Lock()
         async with lock:
-            found = self._find(pass_type_identifier)
+            found = self.find(pass_type_identifier)
             return await self._ask(pass_type_identifier, deadline) if found is None else found
 
-    def _find(self, pass_type_identifier: str) -> Sequence[TenantId] | None:
+    def find(self, pass_type_identifier: str) -> Sequence[TenantId] | None:
+        """As `tenants`, where the answer is at hand: None when the database must be asked."""
         now = asyncio.get_running_loop().time()
         found = self._tenants.find(pass_type_identifier, now=now)
         return self._nobodys.find(pass_type_identifier, now=now) if found is None else found

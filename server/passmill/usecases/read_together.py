@@ -19,10 +19,12 @@ from passmill.errors import AppError, Reason
 
 T = TypeVar("T")
 
-_MAX_TOGETHER: Final = 256  # a millisecond or two of work: nobody waits long for the others
+_MAX_TOGETHER: Final = 64  # while they are answered, the next are read
 _READ_SECONDS: Final = 5.0
-# Where reads come faster than they are made, more of them share a statement: else the statements
-# take most of the processor's time, and everybody waits longer.
+# Where reads come faster than they are made, at least so many share a statement, or those that
+# come within a millisecond: else the statements take most of the processor's time, and everybody
+# waits longer.
+_ENOUGH: Final = 16
 _GATHER_SECONDS: Final = 0.001
 
 
@@ -75,7 +77,7 @@ class ReadTogether(Generic[T]):
                 riders = [rider for rider in riders if not rider.answer.done()]
                 if riders:
                     await self._answer(tenant_id, riders)
-                if lane:
+                if 0 < len(lane) < _ENOUGH:
                     await asyncio.sleep(_GATHER_SECONDS)
         finally:
             del self._lanes[tenant_id]

@@ -38,6 +38,11 @@ class TenantNumbers:
         self._database = database
         self._counters: dict[TenantId, _TenantCounter] = {}
 
+    def find_serial_numbers(self, tenant_id: TenantId) -> SerialNumbers | None:
+        """A tenant's serial numbers, None when they have not been asked for yet."""
+        counter = self._counters.get(tenant_id)
+        return None if counter is None else counter.serial_numbers
+
     async def serial_numbers(self, caller: Caller) -> SerialNumbers:
         """The serial numbers of the caller's tenant."""
         return (await self._counter(caller)).serial_numbers
