@@ -73,6 +73,8 @@ def test_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"issued {COUNT} of {COUNT}" in done.stdout
     assert "verified 100 of 100" in done.stdout
+    assert "| Passmill Coffee Club: You now have 1251 beans |" in done.stdout
+    assert re.search(r"^  updated +a phone's lock screen, \d+\.\d\d s", done.stdout, re.MULTILINE)
     assert not re.search(r"[\r\x1b]", done.stdout)
     assert "audit" not in done.stdout + done.stderr
     assert done.stderr == ""

@@ -13,10 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from passmill_client import Client, messages
 from tests.support.postgres import Database
 
 ROOT = Path(__file__).parents[2]
@@ -85,12 +88,28 @@ def run(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A command that runs, and the lines it has said as far as they were read."""
+
+    output: IO[str]
+    said: list[str]
+
+    def read_until(self, awaited: str) -> None:
+        """Reads on to a line with this in it. Fails when the command ends before."""
+        for line in self.output:
+            self.said.append(line)
+            if awaited in line:
+                return
+        pytest.fail(f"it ended before it said {awaited!r}: {''.join(self.said)}")
+
+
 @contextmanager
 def started(
     *arguments: str, ready: str, settings: Mapping[str, str] | None = None
-) -> Iterator[list[str]]:
-    """A passmill command that runs until it is told to stop, and what it has said up to `ready`.
-    Fails unless it then ends well."""
+) -> Iterator[Started]:
+    """A passmill command that runs until it is told to stop, when it has said `ready`. Fails unless
+    it then ends well."""
     process = subprocess.Popen(
         [sys.executable, "-m", "passmill", *arguments],
         env=environment(settings or {}),
@@ -98,19 +117,14 @@ def started(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
     )
-    said: list[str] = []
+    assert process.stdout is not None
+    running = Started(output=process.stdout, said=[])
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            if ready in line:
-                break
-        else:
-            pytest.fail(f"passmill {arguments} ended before it was ready: {''.join(said)}")
-        yield said
+        running.read_until(ready)
+        yield running
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0, "".join(said) + rest
+        assert process.returncode == 0, "".join(running.said) + rest
     finally:
         if process.poll() is None:
             process.kill()
@@ -120,8 +134,8 @@ def started(
 @contextmanager
 def development(data: Path) -> Iterator[list[str]]:
     """A running `passmill dev`, and the lines to paste that it printed."""
-    with started("dev", "--data", str(data), ready="Ctrl-C") as said:
-        yield [line.strip() for line in said if line.startswith("export ")]
+    with started("dev", "--data", str(data), ready="Ctrl-C") as dev:
+        yield [line.strip() for line in dev.said if line.startswith("export ")]
 
 
 def run_example(pasted: str, path: Path, python_path: Path) -> list[str]:
@@ -171,11 +185,12 @@ def test_every_command_is_known() -> None:
         "passmill dev",
         "passmill check-config",
         "passmill migrate",
+        "passmill registrations rebuild",
         "passmill serve",
     }
     assert commands()
     assert set(commands()) <= tested
-    assert len(blocks("python")) == 1
+    assert len(blocks("python")) == 2
 
 
 @pytest.mark.parametrize("command", [each for each in commands() if each.startswith("make")])
@@ -203,7 +218,7 @@ def test_client_example(tmp_path: Path) -> None:
     assert (tmp_path / "passmill_client" / "py.typed").is_file()
     assert not (tmp_path / "passmill" / "rpc").exists()
 
-    [example] = blocks("python")
+    [example, _] = blocks("python")
     path = tmp_path / "example.py"
     path.write_text(f"{example}\nimport passmill_client\nprint(passmill_client.__file__)\n")
     data = tmp_path / "data"
@@ -223,15 +238,48 @@ def test_client_example(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)
+def test_phone_example(tmp_path: Path) -> None:
+    """The simulated phone of `passmill dev` shows what README.md's example changes on the pass that
+    the example gave it; a file that is no pass is refused; a pass taken out is removed, and the
+    service hears so."""
+    [_, example] = blocks("python")
+    path = tmp_path / "example.py"
+    path.write_text(example)
+    phone = tmp_path / ".passmill" / "phone"
+    with started("dev", "--data", str(tmp_path / ".passmill"), ready="Ctrl-C") as dev:
+        [line] = [each.strip() for each in dev.said if "PASSMILL_API_KEY" in each]
+        settings = dict(each.split("=", 1) for each in shlex.split(line)[1:])
+        done = subprocess.run(
+            [sys.executable, str(path)],
+            cwd=tmp_path,
+            env=environment(settings),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        dev.read_until("phone: Passmill Coffee Club: You now have 10 beans")
+        assert "phone: zoe.pkpass is added\n" in dev.said
+        (phone / "text.pkpass").write_text("no pass")
+        dev.read_until("phone: text.pkpass is refused: no readable archive")
+        (phone / "zoe.pkpass").unlink()
+        dev.read_until("phone: zoe.pkpass is removed")
+        with Client(settings["PASSMILL_ADDRESS"], settings["PASSMILL_API_KEY"]) as client:
+            event = next(client.watch_events(kinds=[messages.EVENT_KIND_PASS_REMOVED]))
+    assert len(event.pass_ids) == 1
+
+
+@pytest.mark.timeout(180)
 def test_campaign_example(tmp_path: Path) -> None:
     """README.md's import issues the passes of a file in the service of `passmill dev`, whose output
     names the template, and its export writes them into a folder."""
     (tmp_path / "members.csv").write_text("external_id,name,points\nM1,Zoë,5\nM2,Ben,6\n")
     known: dict[str, str] = {}
-    with started("dev", "--data", str(tmp_path / "data"), ready="Ctrl-C") as said:
-        [template_id] = re.findall(r"^template +(\S+)", "".join(said), flags=re.MULTILINE)
+    with started("dev", "--data", str(tmp_path / "data"), ready="Ctrl-C") as dev:
+        [template_id] = re.findall(r"^template +(\S+)", "".join(dev.said), flags=re.MULTILINE)
         known["TEMPLATE_ID"] = template_id
-        [line] = [each.strip() for each in said if "PASSMILL_API_KEY" in each]
+        [line] = [each.strip() for each in dev.said if "PASSMILL_API_KEY" in each]
         settings = dict(each.split("=", 1) for each in shlex.split(line)[1:])
         for command in CAMPAIGN:
             words = [known.get(word, word) for word in command.split()[1:]]
@@ -283,15 +331,16 @@ def test_help() -> None:
     assert "watch" in run(sys.executable, "-m", "passmill", "events", "--help").stdout
 
 
-def test_check_config_and_migrate(settings: dict[str, str]) -> None:
-    """The settings that README.md lists are good, and migrations run with them."""
-    for command in ("check-config", "migrate"):
-        done = run(sys.executable, "-m", "passmill", command, settings=settings)
+def test_single_commands(settings: dict[str, str]) -> None:
+    """The settings that README.md lists are good, migrations run with them, and the index in Redis
+    is filled."""
+    for command in ("check-config", "migrate", "registrations rebuild"):
+        done = run(sys.executable, "-m", "passmill", *command.split(), settings=settings)
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.timeout(180)
 def test_serve(settings: dict[str, str]) -> None:
     """`passmill serve` starts with the settings that README.md lists, and drains on SIGTERM."""
-    with started("serve", ready="supervisor.ready", settings=settings) as said:
-        assert "supervisor.ready" in said[-1]
+    with started("serve", ready="supervisor.ready", settings=settings) as serve:
+        assert "supervisor.ready" in serve.said[-1]

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from passmill.dev.authority import IssuedCertificate, ThrowawayAuthority
 from passmill.dev.fake_apns import Post
-from tests.support.wallet_device.bundle import BundleVerifier
-from tests.support.wallet_device.fleet import WalletFleet
+from passmill.dev.wallet_device.bundle import BundleVerifier
+from passmill.dev.wallet_device.fleet import WalletFleet
 from tests.wallet_device.made_passes import ORIGIN, PASS_TYPE, TEAM
 from tests.wallet_device.scripted_service import ScriptedService, serve_scripted
 

@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from passmill.dev.authority import KeyType, ThrowawayAuthority
+from passmill.dev.wallet_device.bundle import BundleVerifier
+from passmill.dev.wallet_device.errors import BundleRefused
 from tests.support.bundles import read_bundle
 from tests.support.service import Club, authority
-from tests.support.wallet_device.bundle import BundleVerifier
-from tests.support.wallet_device.errors import BundleRefused
 from tests.wallet_device.conftest import Shop
 from tests.wallet_device.made_passes import (
     PASS_TYPE,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.wallet_device.device import PassKey, WalletDevice
-from tests.support.wallet_device.errors import (
+from passmill.dev.wallet_device.device import PassKey, WalletDevice
+from passmill.dev.wallet_device.errors import (
     BadUpdateList,
     BodyNotAllowed,
     BundleRefused,
@@ -22,9 +22,9 @@ from tests.support.wallet_device.errors import (
     WalletError,
     WrongContentType,
 )
-from tests.support.wallet_device.fleet import WalletFleet
-from tests.support.wallet_device.lock_screen import Alert
-from tests.support.wallet_device.web_service import Pace
+from passmill.dev.wallet_device.fleet import WalletFleet
+from passmill.dev.wallet_device.lock_screen import Alert
+from passmill.dev.wallet_device.web_service import Pace
 from tests.wallet_device.conftest import Shop, Waits
 from tests.wallet_device.made_passes import PASS_TYPE, TOKEN, make_bundle, pass_document
 from tests.wallet_device.scripted_service import JSON, Reply, ScriptedService, pass_reply

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from passmill.dev.fake_apns import Fate, Post, PushRecord
-from tests.support.wallet_device.device import PassKey
-from tests.support.wallet_device.errors import UnexpectedStatus
-from tests.support.wallet_device.fleet import WalletFleet
-from tests.support.wallet_device.web_service import Pace
+from passmill.dev.wallet_device.device import PassKey
+from passmill.dev.wallet_device.errors import UnexpectedStatus
+from passmill.dev.wallet_device.fleet import WalletFleet
+from passmill.dev.wallet_device.web_service import Pace
 from tests.wallet_device.conftest import Shop, Waits
 from tests.wallet_device.made_passes import PASS_TYPE, make_bundle, pass_document
 from tests.wallet_device.scripted_service import Reply, ScriptedService

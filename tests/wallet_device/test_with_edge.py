@@ -9,15 +9,15 @@ import pytest
 import pytest_asyncio
 
 from passmill.dev.fake_apns import Post
+from passmill.dev.wallet_device.bundle import BundleVerifier
+from passmill.dev.wallet_device.errors import UnexpectedStatus
+from passmill.dev.wallet_device.fleet import WalletFleet
+from passmill.dev.wallet_device.web_service import Pace
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.edge.rig import open_edge_on, tls_context
 from tests.support.registry import add_registry_club
 from tests.support.service import WEB_SERVICE_URL, Club, Service, authority
 from tests.support.small_card import value
-from tests.support.wallet_device.bundle import BundleVerifier
-from tests.support.wallet_device.errors import UnexpectedStatus
-from tests.support.wallet_device.fleet import WalletFleet
-from tests.support.wallet_device.web_service import Pace
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

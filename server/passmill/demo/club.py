@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from passmill.demo.console import DemoFailed
 from passmill.dev import coffee_club
 from passmill.dev.authority import ThrowawayAuthority
 from passmill_client import AdminClient, Client, messages
+
+MAKING_AUTHORITY: Final = "making a throw-away certificate authority shaped like Apple's"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +32,16 @@ def set_up(
     api_address: str,
     admin_address: str,
     operator_key: str,
+    authority: ThrowawayAuthority | None = None,
     card: Callable[[coffee_club.Images], messages.TemplateContent] = coffee_club.card_content,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Club:
-    """Makes a club on a running service, by default with its own card. PassmillError or DemoFailed
-    when it will not have it."""
-    on_step("making a throw-away certificate authority shaped like Apple's")
+    """Makes a club on a running service, by default with its own card, and an authority of its own.
+    PassmillError or DemoFailed when it will not have it."""
     now = datetime.now(UTC)
-    authority = ThrowawayAuthority(now=now)
+    if authority is None:
+        on_step(MAKING_AUTHORITY)
+        authority = ThrowawayAuthority(now=now)
     certificate = authority.issue_pass_certificate(
         now=now,
         pass_type_identifier=coffee_club.PASS_TYPE_IDENTIFIER,

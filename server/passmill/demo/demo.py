@@ -6,16 +6,21 @@ import csv
 import shutil
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
 from typing import TextIO
 
 from passmill.demo.card_picture import can_draw_name, draw_card
-from passmill.demo.club import Club, set_up
+from passmill.demo.club import MAKING_AUTHORITY, Club, set_up
 from passmill.demo.console import Console, DemoFailed
 from passmill.demo.recipients import Recipient, read_recipients, write_recipients
+from passmill.demo.update_chapter import Update, show_update
 from passmill.demo.verifying import Verifier, find_reader
+from passmill.dev.authority import ThrowawayAuthority
+from passmill.dev.local_push import LocalPush
 from passmill.dev.local_service import LocalService
 from passmill.telemetry.logging import configure_logging
 from passmill_client import Client, Pass, PassmillError
@@ -61,27 +66,46 @@ def _demonstrate(console: Console, count: int, folder: Path) -> None:
     recipients = folder / "recipients.csv"
 
     console.title("Starting a whole Passmill on this machine")
-    with LocalService(on_step=console.step) as service:
+    console.step(MAKING_AUTHORITY)
+    authority = ThrowawayAuthority(now=datetime.now(UTC))
+    with ExitStack() as stack:
+        console.step("starting a stand-in for Apple's push service")
+        push = stack.enter_context(LocalPush(root_pem=authority.root_pem))
+        service = stack.enter_context(
+            LocalService(workers=1, edges=1, on_step=console.step, settings=push.settings)
+        )
         console.title("Setting up a coffee club through the gRPC API")
         club = set_up(
             api_address=service.api_address,
             admin_address=service.admin_address,
             operator_key=service.operator_key,
+            authority=authority,
             on_step=console.step,
         )
         (folder / "root.pem").write_bytes(club.root_pem)
         console.step(f"writing {count:,} recipients with names in many scripts to {recipients}")
         write_recipients(recipients, count)
 
-        with Client(service.api_address, club.issue_key, channels=_CHANNELS) as client:
-            console.title(f"Issuing {count:,} passes from the file")
-            seconds, sample = _issue(console, client, club, folder, count)
-            console.title(f"Verifying {len(sample)} of them with tools that are not ours")
-            reader = find_reader()
-            console.step(f"{reader.name} opens, openssl cms -verify checks, digests are recomputed")
-            verifier = Verifier(openssl=openssl, reader=reader, root=folder / "root.pem")
-            sizes = _verify(console, client, verifier, folder, sample)
-    _conclude(console, count, seconds, sizes, folder)
+        client = stack.enter_context(
+            Client(service.api_address, club.issue_key, channels=_CHANNELS)
+        )
+        console.title(f"Issuing {count:,} passes from the file")
+        seconds, sample = _issue(console, client, club, folder, count)
+        console.title(f"Verifying {len(sample)} of them with tools that are not ours")
+        reader = find_reader()
+        console.step(f"{reader.name} opens, openssl cms -verify checks, digests are recomputed")
+        verifier = Verifier(openssl=openssl, reader=reader, root=folder / "root.pem")
+        sizes = _verify(console, client, verifier, folder, sample)
+        console.title("An update reaches a phone")
+        update = show_update(
+            console,
+            client=client,
+            service=service,
+            push=push,
+            recipient=sample[0].recipient,
+            wallet_pass=sample[0].wallet_pass,
+        )
+    _conclude(console, count=count, seconds=seconds, sizes=sizes, update=update, folder=folder)
 
 
 def _issue(
@@ -150,13 +174,22 @@ def _choose_drawn(sample: list[Sampled]) -> Sampled:
     return max(drawable, key=letters_beyond_latin, default=sample[0])
 
 
-def _conclude(console: Console, count: int, seconds: float, sizes: list[int], folder: Path) -> None:
+def _conclude(
+    console: Console,
+    *,
+    count: int,
+    seconds: float,
+    sizes: list[int],
+    update: Update,
+    folder: Path,
+) -> None:
     console.title("Done")
     console.facts(
         [
             ("issued", f"{count:,} passes in {seconds:.1f} s: {count / seconds:,.0f} a second"),
             ("verified", f"{len(sizes)} passes, every signature and every digest"),
             ("size of a .pkpass", f"{sum(sizes) / len(sizes) / 1000:,.0f} kB"),
+            ("updated", f"a phone's lock screen, {update.shown:.2f} s after UpdatePass was called"),
         ]
     )
     console.title("Where to look")

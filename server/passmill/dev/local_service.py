@@ -61,7 +61,7 @@ class LocalService:
         self.api_address = ""
         self.admin_address = ""
         self.edge_url = ""
-        self.edge_root_file: Path | None = None
+        self.edge_root_file = Path()
         self.metrics_url = ""
         self.operator_key = ""
         self.database_url = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tests.support.wallet_device.errors import BundleRefused
+from passmill.dev.wallet_device.errors import BundleRefused
 
 _LINE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=\s*"((?:[^"\\]|\\.)*)"\s*;', re.DOTALL)
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)

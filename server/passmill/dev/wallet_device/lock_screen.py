@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.support.wallet_device.bundle import PassContent, pass_fields
-from tests.support.wallet_device.strings import choose_strings
+from passmill.dev.wallet_device.bundle import PassContent, pass_fields
+from passmill.dev.wallet_device.strings import choose_strings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

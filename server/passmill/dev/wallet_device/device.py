@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from tests.support.wallet_device.bundle import BundleVerifier, PassContent
-from tests.support.wallet_device.errors import (
+from passmill.dev.wallet_device.bundle import BundleVerifier, PassContent
+from passmill.dev.wallet_device.errors import (
     BundleRefused,
     IdentityChanged,
     OlderLastModified,
     UnknownSerialListed,
     WalletError,
 )
-from tests.support.wallet_device.lock_screen import Alert, find_alert
-from tests.support.wallet_device.web_service import FetchedPass, Pace, WebService
+from passmill.dev.wallet_device.lock_screen import Alert, find_alert
+from passmill.dev.wallet_device.web_service import FetchedPass, Pace, WebService
 
 USER_AGENTS = (
     "passd/1.0 CFNetwork/1496.0.7 Darwin/23.5.0",
@@ -58,7 +58,7 @@ class WalletDevice:
 
     A device registers what it installs, and asks for updates when it is told (`update`); who tells
     it is the fleet's matter. After each complaint that Apple's devices report it posts their words
-    to the service's log, and raises.
+    to the service's log, and raises. `on_alert`: told what the lock screen shows, when it does.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class WalletDevice:
         languages: tuple[str, ...] = ("en",),
         pace: Pace | None = None,
         push_tokens: dict[str, str] | None = None,
+        on_alert: Callable[[Alert], None] = lambda alert: None,
     ) -> None:
         self.library_identifier = secrets.token_hex(16)
         self.push_tokens = dict(push_tokens or {})
@@ -81,6 +82,7 @@ class WalletDevice:
         self._verifier = verifier
         self._sleep = sleep
         self._languages = languages
+        self._on_alert = on_alert
         self._tags: dict[str, str] = {}
         self._ever: set[PassKey] = set()
 
@@ -217,6 +219,7 @@ class WalletDevice:
             alert = find_alert(old, after, self._languages)
             if alert is not None:
                 self.seen.lock_screen.append(alert)
+                self._on_alert(alert)
         return is_other
 
     async def _report(self, base: str, task: str, error: WalletError) -> None:

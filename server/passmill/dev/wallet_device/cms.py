@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tests.support.wallet_device.errors import BundleRefused
+from passmill.dev.wallet_device.errors import BundleRefused
 
 SEQUENCE, SET, INTEGER, OCTETS, OBJECT_ID, UTC_TIME = 0x30, 0x31, 0x02, 0x04, 0x06, 0x17
 FIRST, SECOND = 0xA0, 0xA1

@@ -12,10 +12,11 @@ from typing import Self
 import httpx
 
 from passmill.dev.fake_apns import Delivery, Post
-from tests.support.wallet_device.bundle import BundleVerifier, PassContent
-from tests.support.wallet_device.device import USER_AGENTS, PassKey, WalletDevice
-from tests.support.wallet_device.errors import WalletError
-from tests.support.wallet_device.web_service import (
+from passmill.dev.wallet_device.bundle import BundleVerifier, PassContent
+from passmill.dev.wallet_device.device import USER_AGENTS, PassKey, WalletDevice
+from passmill.dev.wallet_device.errors import WalletError
+from passmill.dev.wallet_device.lock_screen import Alert
+from passmill.dev.wallet_device.web_service import (
     Pace,
     RetryPlan,
     Traffic,
@@ -85,9 +86,11 @@ class WalletFleet:
         languages: tuple[str, ...] = ("en",),
         pace: Pace | None = None,
         push_tokens: dict[str, str] | None = None,
+        on_alert: Callable[[Alert], None] = lambda alert: None,
     ) -> WalletDevice:
         """A device without passes. `push_tokens`: those of another one, whose pushes it hears too
-        (the same phone under another library identifier)."""
+        (the same phone under another library identifier). `on_alert`: told what its lock screen
+        shows."""
         web = WebService(
             self._client,
             user_agent=next(self._agents),
@@ -104,6 +107,7 @@ class WalletFleet:
             languages=languages,
             pace=pace,
             push_tokens=push_tokens,
+            on_alert=on_alert,
         )
         self.devices.append(device)
         return device

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import subprocess
 import zipfile
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,10 +23,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier
 
-from tests.support.tools import run
-from tests.support.wallet_device.cms import DetachedSignature, read_signature
-from tests.support.wallet_device.errors import BundleRefused
-from tests.support.wallet_device.strings import read_strings
+from passmill.dev.wallet_device.cms import DetachedSignature, read_signature
+from passmill.dev.wallet_device.errors import BundleRefused
+from passmill.dev.wallet_device.strings import read_strings
 
 STYLES = {"boardingPass", "coupon", "eventTicket", "generic", "storeCard"}
 FIELD_GROUPS = [
@@ -45,6 +45,7 @@ _PASS_SIGNING = ObjectIdentifier("1.2.840.113635.100.4.14")
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
 _STRINGS = re.compile(r"([A-Za-z-]+)\.lproj/pass\.strings")
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+_OPENSSL_SECONDS = 30
 MIN_TOKEN_LENGTH = 16
 
 
@@ -151,12 +152,18 @@ class BundleVerifier:
             (folder / "roots.pem").write_bytes(b"".join(self._roots_pem))
             for each in ("signature", "manifest.json"):
                 (folder / each).write_bytes(files[each])
-            run(
-                "openssl",
-                *("cms", "-verify", "-binary", "-inform", "der", "-purpose", "any"),
-                *("-in", folder / "signature", "-content", folder / "manifest.json"),
-                *("-CAfile", folder / "roots.pem", "-out", folder / "verified"),
+            done = subprocess.run(
+                [
+                    *("openssl", "cms", "-verify", "-binary", "-inform", "der", "-purpose", "any"),
+                    *("-in", "signature", "-content", "manifest.json"),
+                    *("-CAfile", "roots.pem", "-out", "verified"),
+                ],
+                cwd=folder,
+                capture_output=True,
+                timeout=_OPENSSL_SECONDS,
+                check=False,
             )
+        _require(done.returncode == 0, f"openssl: {done.stderr.decode(errors='replace')}")
 
 
 def _unzip(bundle: bytes) -> dict[str, bytes]:
@@ -195,14 +202,17 @@ def _read_identity(leaf: x509.Certificate) -> _Identity:
         team = names[NameOID.ORGANIZATIONAL_UNIT_NAME]
     except (x509.ExtensionNotFound, KeyError) as error:
         raise BundleRefused("the certificate is not of a pass type") from error
-    assert isinstance(extension, x509.UnrecognizedExtension)
-    assert isinstance(usages, x509.ExtendedKeyUsage)
-    assert isinstance(usage, x509.KeyUsage)
+    if not (
+        isinstance(extension, x509.UnrecognizedExtension)
+        and isinstance(usages, x509.ExtendedKeyUsage)
+        and isinstance(usage, x509.KeyUsage)
+    ):
+        raise BundleRefused("an extension of the certificate is of another kind")
     _require(extension.value[2:] == pass_type.encode(), "UID and extension differ")
     _require(_PASS_SIGNING in usages, "the certificate is not for signing passes")
     _require(usage.digital_signature, "the certificate may not sign")
-    _require(isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey), "kind of key")
-    assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise BundleRefused("kind of key")
     return _Identity(pass_type, team, key, leaf.not_valid_before_utc, leaf.not_valid_after_utc)
 
 
@@ -227,8 +237,8 @@ def _check_signature(signature: DetachedSignature, identity: _Identity, manifest
 
 def _read_document(files: dict[str, bytes]) -> dict[str, Any]:
     document = _json(files["pass.json"])
-    _require(isinstance(document, dict), "pass.json is no object")
-    assert isinstance(document, dict)
+    if not isinstance(document, dict):
+        raise BundleRefused("pass.json is no object")
     version = document.get("formatVersion")
     _require(version == 1 and type(version) is int, "formatVersion is not 1")
     for key in _REQUIRED:

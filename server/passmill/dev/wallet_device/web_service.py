@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.support.wallet_device.errors import (
+from passmill.dev.wallet_device.errors import (
     BadUpdateList,
     BodyNotAllowed,
     GaveUp,
@@ -28,7 +28,7 @@ from tests.support.wallet_device.errors import (
     WrongContentType,
 )
 
-PASS_CONTENT_TYPE = "application/vnd.apple.pkpass"
+PASS_CONTENT_TYPE = "application/vnd.apple.pkpass"  # noqa: S105 - no password
 TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 TIMEOUT_SECONDS = 30.0
 
