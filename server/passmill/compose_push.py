@@ -38,6 +38,7 @@ class PushServices:
 
     worker: Worker[PushPayload]
     push_changes: PushChanges
+    push_devices: PushDevices
     resolve: ResolveDevices
     rebuild: RebuildIndex
     watch: WatchPushes
@@ -110,6 +111,7 @@ def _services(
             most_at_once={JobKind.PUSH_MANY: _MANY_AT_ONCE},
         ),
         push_changes=push_changes,
+        push_devices=push_devices,
         resolve=resolve,
         rebuild=rebuild,
         watch=WatchPushes(database=frame.database, metrics=metrics),

@@ -55,18 +55,20 @@ def id_of(wallet_pass: Pass) -> bytes:
 
 @given(held=HELD, gone=st.integers(0, 2**62))
 def test_an_entry_is_read_as_it_was_written(held: list[tuple[int, bytes]], gone: int) -> None:
-    """Devices of a pass, joined to an entry, come out as they went in, and without one that ended."""
+    """Devices of a pass, joined to an entry, come out as they went in, and without those that
+    ended."""
     entry = b"".join([encode_entry(number, token.hex()) for number, token in held])
+    assert devices_of(entry) == set(held)
+    numbers = {gone} | {number for number, _ in held[::2]}
+    left = {each for each in held if each[0] not in numbers}
+    assert devices_of(without_devices(entry, numbers)) == left
+
+
+def devices_of(entry: bytes) -> set[tuple[int, bytes]]:
+    """Device numbers and tokens."""
     found: dict[bytes, list[int]] = {}
     read_entries([entry], found)
-    assert {(number, token) for token, numbers in found.items() for number in numbers} == set(held)
-    numbers = {gone} | {number for number, _ in held[::2]}
-    left: dict[bytes, list[int]] = {}
-    read_entries([without_devices(entry, numbers)], left)
-    assert sum(left.values(), []) == [n for n, _ in held if n not in numbers] or len(left) < len(
-        held
-    )
-    assert set(sum(left.values(), [])) == {number for number, _ in held} - numbers
+    return {(number, token) for token, numbers in found.items() for number in numbers}
 
 
 def test_an_ended_registration_is_written_without_a_token() -> None:
@@ -77,6 +79,89 @@ def test_an_ended_registration_is_written_without_a_token() -> None:
     assert live == b"p" * 16 + (5).to_bytes(8, "big") + b"\2\xab\xcd"
 
 
+class History:
+    """What may happen, in any order."""
+
+    def __init__(
+        self, fan_out: FanOut, server: redis.asyncio.Redis, passes: Sequence[Pass], seed: int
+    ) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 - what happens, no secret
+        self._fan_out = fan_out
+        self._server = server
+        self._passes = passes
+        self._devices = [secrets.token_hex(8) for _ in range(5)]
+        self._saved: dict[bytes, bytes] = {}
+        self._late: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
+        self.events = [
+            *(self.register, self.register, self.unregister, self.flush, self.lose_a_bucket),
+            *(self.save, self.restore, self.fill, self.open_late, self.commit_late),
+        ]
+
+    async def register(self) -> None:
+        """A device registers, with a new token."""
+        if not self._late:
+            await self._fan_out.register(
+                self.chance.choice(self._passes), device=self.chance.choice(self._devices)
+            )
+
+    async def unregister(self) -> None:
+        """A device does not want a pass any more."""
+        if not self._late:
+            await self._fan_out.unregister(
+                self.chance.choice(self._passes), self.chance.choice(self._devices)
+            )
+
+    async def flush(self) -> None:
+        """Redis is emptied."""
+        await self._server.flushdb()
+
+    async def lose_a_bucket(self) -> None:
+        """One bucket goes, as if it had been evicted."""
+        if keys := await self._server.keys("*:registrations"):
+            await self._server.delete(self.chance.choice(keys))
+
+    async def save(self) -> None:
+        """Redis' state is kept."""
+        keys = await self._server.keys("passmill:*")
+        self._saved = {key: await self._server.dump(key) for key in keys}  # type: ignore[misc]
+
+    async def restore(self) -> None:
+        """The state that was kept is back, besides what came since."""
+        for key, content in self._saved.items():
+            await self._server.restore(key, 0, content, replace=True)
+
+    async def fill(self) -> None:
+        """A bucket is filled anew."""
+        bucket = id_of(self.chance.choice(self._passes))[-1] % BUCKETS
+        await self._fan_out.worker.push.rebuild.fill(self._fan_out.tenant_id, bucket)
+
+    async def open_late(self) -> None:
+        """A registration ends or begins again in a transaction that stays open."""
+        if len(self._late) < 2:
+            end, begun = asyncio.Event(), asyncio.Event()
+            self._late.append((end, asyncio.create_task(self._change_late(end, begun))))
+            await begun.wait()
+
+    async def commit_late(self) -> None:
+        """The first of those commits."""
+        if self._late:
+            end, change = self._late.pop(0)
+            end.set()
+            await change
+
+    async def _change_late(self, end: asyncio.Event, begun: asyncio.Event) -> None:
+        async with self._fan_out.database.transaction(self._fan_out.caller) as tx:
+            await tx.execute(
+                "UPDATE registrations SET tag = pg_current_xact_id()::text::bigint,"
+                " remove_time = CASE WHEN remove_time IS NULL THEN now() END,"
+                " remove_reason = CASE WHEN remove_time IS NULL THEN 1 END"
+                " WHERE (device_number, pass_id) IN (SELECT device_number, pass_id"
+                "  FROM registrations ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED)"
+            )
+            begun.set()
+            await end.wait()
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_index_agrees_with_postgresql_over_any_history(
     seed: int, open_worker_for: Opener, redis_url: str
@@ -84,66 +169,20 @@ async def test_the_index_agrees_with_postgresql_over_any_history(
     """Whatever happens in whatever order (registrations, removals, new tokens, transactions that
     commit late, Redis emptied, buckets lost, an old state restored, rebuilds), each look-up finds
     what PostgreSQL has."""
-    chance = random.Random(seed)
     async with (
         open_worker_for(is_running=False) as fan_out,
         redis.asyncio.Redis.from_url(redis_url) as server,
     ):
         passes = await issue(fan_out, 6)
-        devices = [secrets.token_hex(8) for _ in range(5)]
-        saved: dict[bytes, bytes] = {}
-        late: list[asyncio.Task[None]] = []
-        ends: list[asyncio.Event] = []
-
-        async def commit_late(end: asyncio.Event, begun: asyncio.Event) -> None:
-            async with fan_out.database.transaction(fan_out.caller) as tx:
-                await tx.execute(
-                    "UPDATE registrations SET tag = pg_current_xact_id()::text::bigint,"
-                    " remove_time = CASE WHEN remove_time IS NULL THEN now() END,"
-                    " remove_reason = CASE WHEN remove_time IS NULL THEN 1 END"
-                    " WHERE (device_number, pass_id) IN (SELECT device_number, pass_id"
-                    "  FROM registrations ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED)"
-                )
-                begun.set()
-                await end.wait()
-
-        for step in range(60):
-            match chance.choice(
-                ["add", "add", "drop", "token", "flush", "lose", "save", "restore", "rebuild"]
-                + ["open", "close", "ask", "ask"]
-            ):
-                case "add" | "token" if not late:
-                    await fan_out.register(chance.choice(passes), device=chance.choice(devices))
-                case "drop" if not late:
-                    await fan_out.unregister(chance.choice(passes), chance.choice(devices))
-                case "flush":
-                    await server.flushdb()
-                case "lose" if keys := await server.keys("*:registrations"):
-                    await server.delete(chance.choice(keys))
-                case "save":
-                    saved = {key: await server.dump(key) for key in await server.keys("passmill:*")}
-                case "restore":
-                    for key, content in saved.items():
-                        await server.restore(key, 0, content, replace=True)
-                case "rebuild":
-                    tenant = fan_out.tenant_id
-                    await fan_out.worker.push.rebuild.fill(tenant, id_of(passes[0])[-1] % BUCKETS)
-                case "open" if len(late) < 2:
-                    end, begun = asyncio.Event(), asyncio.Event()
-                    late.append(asyncio.create_task(commit_late(end, begun)))
-                    ends.append(end)
-                    await begun.wait()
-                case "close" if late:
-                    ends.pop(0).set()
-                    await late.pop(0)
-                case _:
-                    pass
-            wanted = chance.sample(passes, chance.randint(1, len(passes)))
+        history = History(fan_out, server, passes, seed)
+        for step in range(80):
+            event = history.chance.choice(history.events)
+            await event()
+            wanted = history.chance.sample(passes, history.chance.randint(1, len(passes)))
             found, real = await answers(fan_out, [id_of(each) for each in wanted])
-            assert found == real, f"seed {seed}, step {step}"
-        for end in ends:
-            end.set()
-        await asyncio.gather(*late)
+            assert found == real, f"seed {seed}, step {step}, {event.__name__}"
+        await history.commit_late()
+        await history.commit_late()
 
 
 async def test_a_missing_bucket_is_filled_by_itself(fan_out: FanOut, redis_url: str) -> None:
@@ -173,7 +212,9 @@ async def test_the_index_of_another_database_is_not_used(
     await fan_out.worker.push.rebuild.fill(fan_out.tenant_id, bucket)
     async with redis.asyncio.Redis.from_url(redis_url) as server:
         [key] = await server.keys("*:registrations")
-        database = (await server.hget(key, "w")).rpartition(b":")[0]
+        held = await server.hget(key, "w")
+        assert isinstance(held, bytes)
+        database = held.rpartition(b":")[0]
         await server.hset(key, mapping={b"w": mark.replace(b"%s", database)})
         await server.hdel(key, id_of(wallet_pass))
     found = await fan_out.worker.push.resolve(fan_out.caller, [id_of(wallet_pass)])

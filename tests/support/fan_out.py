@@ -20,7 +20,7 @@ from passmill.dev.fake_apns import FakeApns, FakeApnsCertificates, Script, Token
 from passmill.domain.callers import Caller, internal_caller
 from passmill.domain.clock import Clock
 from passmill.domain.ids import PassId, TenantId
-from passmill.domain.registrations import DeviceClaim, DeviceNumber, RemoveReason, Wallet
+from passmill.domain.registrations import DeviceClaim, RemoveReason, Wallet
 from passmill.settings import Push, RedisServer, Settings
 from passmill.store.database import Database
 from passmill.usecases.authenticate_pass import AuthenticPass
@@ -149,7 +149,7 @@ class FanOut:
     async def all_done(self) -> None:
         """Waits until no push job is left."""
         async with asyncio.timeout(WAIT_SECONDS):
-            while await self.jobs_left():
+            while await self.jobs_left():  # noqa: ASYNC110 - done by the worker
                 await asyncio.sleep(0.05)
 
     def _authentic(self, wallet_pass: Pass) -> AuthenticPass:
@@ -184,7 +184,13 @@ async def open_fake_apns(
 
 
 def push_settings(
-    settings: Settings, apns: FakeApns, folder: Path, *, redis_url: str, **changed: object
+    settings: Settings,
+    apns: FakeApns,
+    folder: Path,
+    *,
+    redis_url: str,
+    is_cluster: bool = False,
+    **changed: object,
 ) -> Settings:
     """The settings of a worker that pushes there. `changed`: of the section `push`."""
     roots = folder / f"roots-{hashlib.sha256(authority().root_pem).hexdigest()[:8]}.pem"
@@ -202,7 +208,7 @@ def push_settings(
     return settings.model_copy(
         update={
             "redis_url": type(settings.redis_url)(redis_url),
-            "redis": RedisServer(timeout_seconds=0.25),
+            "redis": RedisServer(timeout_seconds=0.25, is_cluster=is_cluster),
             "push": Push.model_validate(push),
             "worker": settings.worker.model_copy(update={"heartbeat_seconds": 2.0, "processes": 1}),
         }
@@ -233,8 +239,3 @@ async def open_fan_out(
         finally:
             stop.set()
             rebuild.cancel()
-
-
-def device_number(number: int) -> DeviceNumber:
-    """A device's number."""
-    return DeviceNumber(number)

@@ -62,9 +62,10 @@ class ApnsPools:
 
     `deadline_seconds`: by when every push of a call has ended. `stored_for`: how long Apple keeps a
     push for a device that is off. `connections`: of a topic at most, 1 to 64. `threads`: of the
-    engine; one sends 100,000 pushes a second. `calls`: under way at once; others wait. `topics`:
-    whose connections are kept open; the least recently used go first, and those not used for
-    `idle_seconds`. `monotonic`: seconds that no clock correction moves.
+    engine; one sends 100,000 pushes a second. `calls`: under way at once; others wait. `attempts`:
+    how often one token is sent to where Apple says 429 or 5xx. `topics`: whose connections are kept
+    open; the least recently used go first, and those not used for `idle_seconds`. `monotonic`:
+    seconds that no clock correction moves.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ApnsPools:
         threads: int = 1,
         calls: int = 16,
         topics: int = 1_000,
+        attempts: int = 8,
         ping_seconds: float = 15.0,
         idle_seconds: float = _IDLE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
@@ -87,6 +89,7 @@ class ApnsPools:
         self._deadline_seconds = deadline_seconds
         self._stored_for = stored_for
         self._connections = connections
+        self._attempts = attempts
         self._ping_seconds = ping_seconds
         self._most_topics = topics
         self._idle_seconds = idle_seconds
@@ -178,6 +181,7 @@ class ApnsPools:
                 topic=identity.certificate.pass_type_identifier,
                 expiration=int(expiration.timestamp()),
                 deadline_seconds=self._deadline_seconds,
+                attempts=self._attempts,
             )
         )
 

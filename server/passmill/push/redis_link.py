@@ -97,7 +97,7 @@ class RedisLink:
             # One probes; the others take it for away until that is over.
             self._rest.until = self._monotonic() + self._timeout * _TIMES_A_TIMEOUT
         try:
-            async with asyncio.timeout(self._timeout * _TIMES_A_TIMEOUT):
+            async with _uncancelled(), asyncio.timeout(self._timeout * _TIMES_A_TIMEOUT):
                 replies = await self._send(commands)
         except (RedisError, OSError, TimeoutError):
             self._stumble()
@@ -132,8 +132,26 @@ class RedisLink:
 
 
 @asynccontextmanager
+async def _uncancelled() -> AsyncIterator[None]:
+    """Raises CancelledError where the block let it get lost: redis-py sends within
+    `asyncio.wait_for`, which before Python 3.12 forgets it if what it waits for is just done."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
+@asynccontextmanager
 async def open_redis(
-    url: str, *, is_cluster: bool, timeout_seconds: float, metrics: LinkMetrics
+    url: str,
+    *,
+    is_cluster: bool,
+    timeout_seconds: float,
+    metrics: LinkMetrics,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[RedisLink]:
     """A link that connects when it is first asked, and closes in the end. ValueError for a URL that
     is none."""
@@ -152,6 +170,8 @@ async def open_redis(
         else Redis.from_url(url, **options),
     )
     try:
-        yield RedisLink(client, timeout_seconds=timeout_seconds, metrics=metrics)
+        yield RedisLink(
+            client, timeout_seconds=timeout_seconds, metrics=metrics, monotonic=monotonic
+        )
     finally:
         await client.aclose()

@@ -60,27 +60,28 @@ return {mark, table.concat(found)}
 # (0: it ended), token.
 _APPLY: Final = """
 if ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'w') ~= ARGV[1] then return 0 end
-local all, at = ARGV[4], 1
+local all, at, fields = ARGV[4], 1, {}
 while at <= #all do
   local field = string.sub(all, at, at + 15)
-  local device = string.sub(all, at + 16, at + 23)
   local stop = at + 24 + string.byte(all, at + 24)
-  local entry = stop > at + 24 and string.sub(all, at + 16, stop) or ''
-  local held = redis.call('HGET', KEYS[1], field)
-  if held then
-    local kept, from = {}, 1
-    while from <= #held do
-      local size = 9 + string.byte(held, from + 8)
-      if string.sub(held, from, from + 7) ~= device then
-        kept[#kept + 1] = string.sub(held, from, from + size - 1)
-      end
-      from = from + size
+  if not fields[field] then fields[field] = {} end
+  fields[field][string.sub(all, at + 16, at + 23)] =
+    stop > at + 24 and string.sub(all, at + 16, stop) or ''
+  at = stop + 1
+end
+for field, devices in pairs(fields) do
+  local kept, held, from = {}, redis.call('HGET', KEYS[1], field), 1
+  while held and from <= #held do
+    local size = 9 + string.byte(held, from + 8)
+    if not devices[string.sub(held, from, from + 7)] then
+      kept[#kept + 1] = string.sub(held, from, from + size - 1)
     end
-    entry = table.concat(kept) .. entry
+    from = from + size
   end
+  for _, entry in pairs(devices) do kept[#kept + 1] = entry end
+  local entry = table.concat(kept)
   if entry ~= '' then redis.call('HSET', KEYS[1], field, entry)
   elseif held then redis.call('HDEL', KEYS[1], field) end
-  at = stop + 1
 end
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'w', ARGV[2]) end
 redis.call('EXPIRE', KEYS[1], ARGV[3])

@@ -26,7 +26,7 @@ from passmill.signing.native import SigningIdentity
 from passmill.store import devices
 from passmill.store.database import Database
 from passmill.store.push_counts import add_push_counts
-from passmill.store.push_jobs import enqueue_device_push
+from passmill.store.push_jobs import MOST_DEVICES, enqueue_device_push
 from passmill.telemetry.push_metrics import PushMetrics
 from passmill.usecases.guard_topics import GuardTopics, is_blamed
 
@@ -102,12 +102,15 @@ class PushDevices:
         identity = await self._identity(wanted)
         if not is_free:
             await self._probe(wanted, identity)
-        tokens = list(wanted.targets)
-        if not wanted.rounds:
-            tokens = await self._open_windows(wanted, tokens)
-        outcomes = await self._push(wanted, identity, tokens)
-        if outcomes:
-            await self._settle(wanted, dict(zip(tokens, outcomes, strict=True)))
+        every = list(wanted.targets)
+        # Many phones may hold one pass.
+        for start in range(0, len(every), MOST_DEVICES):
+            tokens = every[start : start + MOST_DEVICES]
+            if not wanted.rounds:
+                tokens = await self._open_windows(wanted, tokens)
+            outcomes = await self._push(wanted, identity, tokens)
+            if outcomes:
+                await self._settle(wanted, dict(zip(tokens, outcomes, strict=True)))
 
     async def _identity(self, wanted: DevicePush) -> SigningIdentity:
         caller = _inside(wanted.tenant_id)

@@ -50,13 +50,12 @@ class RebuildIndex:
         self._filled: Recent[_Place, bool] = Recent(capacity=_MOST_WAITING)
         self._log = structlog.get_logger("passmill.push")
 
-    def request(self, tenant_id: TenantId, bucket: int) -> None:
-        """Has a bucket filled soon, unless it was a moment ago or too many wait: it will be asked
-        for again."""
+    def request(self, tenant_id: TenantId, bucket: int, *, is_missing: bool) -> None:
+        """Has a bucket filled soon, unless too many wait: it will be asked for again. One that is
+        there, but behind, not again so soon."""
         place = (tenant_id, bucket)
-        if len(self._waiting) < _MOST_WAITING and not self._filled.find(
-            place, now=self._monotonic()
-        ):
+        is_fresh = not is_missing and self._filled.find(place, now=self._monotonic())
+        if len(self._waiting) < _MOST_WAITING and not is_fresh:
             self._waiting[place] = None
             self._asked.set()
 

@@ -69,7 +69,7 @@ class ResolveDevices:
                 if device_number not in numbers:
                     numbers.append(device_number)
             for bucket in missing:
-                self._rebuild.request(caller.tenant_id, bucket)
+                self._rebuild.request(caller.tenant_id, bucket, is_missing=bucket not in buckets)
         self._metrics.looked_up(
             seconds=perf_counter() - began,
             from_index=len(pass_ids) - sum(len(passes[bucket]) for bucket in missing),

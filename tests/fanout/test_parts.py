@@ -1,0 +1,183 @@
+"""The parts that need no phones: tallies, payloads, pace, and the link to Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from passmill.domain.ids import PassId, TenantId
+from passmill.domain.registrations import DeviceNumber
+from passmill.domain.topic_tally import TopicTally
+from passmill.push.pace import PushPace
+from passmill.push.redis_link import RedisLink, open_redis
+from passmill.store.push_jobs import PushPayload
+from passmill.telemetry.push_metrics import PushMetrics
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def tally(*noted: tuple[int, int], now: float = 0.0) -> TopicTally:
+    """Pushes, by how many were accepted and how many blamed, all at one time."""
+    made = TopicTally()
+    for accepted, blamed in noted:
+        made.note(accepted=accepted, blamed=blamed, now=now)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("accepted", "blamed", "topic", "tokens"),
+    [
+        (0, 1, False, False),
+        (0, 5, False, False),
+        (0, 6, True, False),
+        (1, 1, False, True),
+        (5, 6, True, False),
+        (6, 6, False, False),
+        (10_000, 100, False, True),
+        (10_000, 102, False, False),
+        (100, 10_000, True, False),
+        (0, 0, False, False),
+    ],
+)
+def test_who_is_to_blame(accepted: int, blamed: int, topic: bool, tokens: bool) -> None:
+    """Many refused and few accepted is the topic; few refused among accepted ones are the tokens;
+    what lies between is nobody."""
+    made = tally((accepted, blamed))
+    assert (made.is_topic_to_blame, made.are_tokens_to_blame) == (topic, tokens)
+
+
+@given(noted=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=30))
+def test_topic_and_tokens_are_never_both_to_blame(noted: list[tuple[int, int]]) -> None:
+    """One of them at most; and both are forgotten after a minute."""
+    made = tally(*noted)
+    assert not (made.is_topic_to_blame and made.are_tokens_to_blame)
+    made.note(accepted=0, blamed=0, now=60.0)
+    assert not made.is_topic_to_blame
+    assert not made.are_tokens_to_blame
+
+
+PASSES = st.lists(st.uuids().map(PassId), max_size=5)
+DEVICES = st.lists(st.integers(1, 2**63 - 1).map(DeviceNumber), max_size=5)
+
+
+@given(
+    payload=st.builds(
+        PushPayload,
+        tenant_id=st.integers(1, 2**62).map(TenantId),
+        push_id=st.uuids(),
+        event_id=st.none() | st.uuids(),
+        pass_ids=PASSES,
+        device_numbers=DEVICES,
+        rounds=st.integers(0, 3),
+        is_trailing=st.booleans(),
+    )
+)
+def test_a_payload_is_read_as_it_was_written(payload: PushPayload) -> None:
+    """What a job is about comes out of the queue as it went in."""
+    assert PushPayload.decode(payload.encode()) == payload
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]\n", b"x", b"[1,2]\n"])
+def test_what_is_no_payload_is_refused(content: bytes | None) -> None:
+    """ValueError for what `encode` did not write."""
+    with pytest.raises(ValueError, match=r".+"):
+        PushPayload.decode(content)
+
+
+def test_a_payload_tells_the_log_no_device() -> None:
+    """The log's fields name the job and the tenant alone."""
+    payload = PushPayload(
+        tenant_id=TenantId(7), push_id=UUID(int=1), device_numbers=[DeviceNumber(99)]
+    )
+    assert payload.log_fields() == {"push_id": str(UUID(int=1)), "tenant_id": "7"}
+
+
+@pytest_asyncio.fixture
+async def link(redis_url: str) -> AsyncIterator[RedisLink]:
+    """A link to the test's own Valkey."""
+    metrics = PushMetrics(CollectorRegistry())
+    async with open_redis(redis_url, is_cluster=False, timeout_seconds=5, metrics=metrics) as one:
+        yield one
+
+
+class Sleeper:
+    """Notes how long it was to sleep, and does not."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds += seconds
+        await asyncio.sleep(0)
+
+
+async def test_all_workers_keep_one_pace(link: RedisLink) -> None:
+    """What several workers reserve together takes as long as it must at that pace."""
+    sleepers = [Sleeper() for _ in range(3)]
+    workers = [PushPace(link, per_second=100, share=1, sleep=sleeper) for sleeper in sleepers]
+    began = time.monotonic()
+    for _ in range(10):
+        for worker in workers:
+            await worker.wait(10)
+    # 300 pushes at 100 a second: who comes next goes three seconds after the first, but for a tenth
+    # that was saved up.
+    last = Sleeper()
+    await PushPace(link, per_second=100, share=1, sleep=last).wait(1)
+    passed = time.monotonic() - began
+    assert last.seconds <= 3.0
+    assert last.seconds + passed >= 2.85
+
+
+async def test_without_redis_each_worker_keeps_its_share() -> None:
+    """A worker that cannot ask the others takes its own part of the pace."""
+    metrics = PushMetrics(CollectorRegistry())
+    moment = 0.0
+    sleeper = Sleeper()
+    async with open_redis(NOWHERE, is_cluster=False, timeout_seconds=1, metrics=metrics) as away:
+        pace = PushPace(
+            away, per_second=100, share=0.5, sleep=sleeper, monotonic=lambda: moment + 100
+        )
+        for _ in range(11):
+            await pace.wait(10)
+    # 100 pushes at 50 a second before the last ten, less a tenth of a second saved up; each wait
+    # counts from the same moment.
+    assert sleeper.seconds == pytest.approx(sum(0.2 * n - 0.1 for n in range(1, 11)))
+
+
+async def test_a_link_leaves_redis_alone_for_a_while() -> None:
+    """After a failure nobody waits for it: the next answer is None at once, until one probes."""
+    moments = [0.0]
+    async with open_redis(
+        NOWHERE,
+        is_cluster=False,
+        timeout_seconds=1,
+        metrics=PushMetrics(CollectorRegistry()),
+        monotonic=lambda: moments[-1],
+    ) as away:
+        found = []
+        for moment in (0.0, 0.0, 0.19, 0.21, 0.42, 0.62):
+            moments.append(moment)
+            found.append(away.is_away)
+            assert await away.ask([("PING",)]) is None
+        assert found == [False, True, True, False, True, False]
+        assert await away.ask([]) == []
+
+
+async def test_a_cancelled_question_stays_cancelled(link: RedisLink) -> None:
+    """However far a question has come, whoever is cancelled in it ends."""
+    for turns in range(60):
+        asking = asyncio.create_task(link.ask([("SET", "a", "b")]))
+        for _ in range(turns % 15):
+            await asyncio.sleep(0)
+        if asking.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+    assert await link.ask([("GET", "a")]) == [b"b"]
