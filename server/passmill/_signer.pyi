@@ -2,9 +2,8 @@
 
 Every call does its work without the GIL, which it takes to copy results out, and may be made from
 any thread. Inputs are copied or held, never changed; private keys do not become Python objects.
-Times are Unix seconds (UTC), given by the caller: the signer reads no clock (pushes have a
-deadline, counted from the call). A defect inside raises `SigningFailed`; it cannot take the process
-down.
+Times are Unix seconds (UTC), given by the caller: the signer reads no clock, but for the deadlines
+of pushes. A defect inside raises `SigningFailed`; it cannot take the process down.
 """
 
 from collections.abc import Mapping, Sequence
@@ -348,9 +347,9 @@ class PushPool:
         """Prepare a pool; nothing is connected before there is something to push.
 
         `roots`: the certificates to trust as PEM, by default the public ones of Mozilla's list. At
-        most `connections` (1 to 64) are opened. One that has been silent for `ping_seconds` is
-        pinged, after a third of that while pushes wait for answers, and given up when no pong comes
-        within `ping_seconds` (at most 5). Raises `ValueError`.
+        most `connections` (1 to 64) are opened. One that has been silent for `ping_seconds` (while
+        pushes wait for answers: a third of that, at most 2) is pinged, and given up when no pong
+        comes within `ping_seconds` (at most 5). Raises `ValueError`.
         """
 
     def push_many(
@@ -367,9 +366,9 @@ class PushPool:
         At most 1,000,000 tokens; several calls share the connections and take turns. `topic`: the
         pass type identifier. `expiration`: the Unix second until which Apple keeps a push for a
         device that is off; 0 for not at all. What the service did not take, or what was lost, is
-        sent again within the deadline; so is 429 and 5xx, after `Retry-After` or a second or more, at
-        most `attempts` times in all. Raises `ValueError` for a call that cannot be made: a topic or
-        token that is not a text, or a closed pool.
+        sent again within the deadline; so is 429 and 5xx, after `Retry-After` or a second or more;
+        at most `attempts` times in all. Raises `ValueError` for a call that cannot be made: a topic
+        or token that is not a text, or a closed pool.
         """
 
     def close(self) -> None:

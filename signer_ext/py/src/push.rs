@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyList, PySequence, PyString};
 
+use crate::errors::detached;
 use crate::identity::SigningIdentity;
 
 /// Longer times are of no use, and some would not fit.
@@ -92,11 +93,11 @@ impl PushPool {
     ) -> PyResult<PushOutcomes> {
         let within = duration("deadline_seconds", deadline_seconds)?;
         let held = texts(tokens)?;
-        let outcomes = python.detach(|| {
+        let outcomes = detached(python, || {
             let tokens = held.iter().map(|token| Token(token));
-            let pushes = Pushes::new(tokens, topic, expiration, within, attempts)?;
-            self.inner.push_many(pushes)
-        });
+            let pushes = Pushes::new(tokens, topic, expiration, within, attempts);
+            Ok(pushes.and_then(|pushes| self.inner.push_many(pushes)))
+        })?;
         let outcomes = outcomes.map_err(|error| PyValueError::new_err(error.to_string()))?;
         PushOutcomes::new(python, outcomes)
     }

@@ -313,6 +313,8 @@ impl Life {
             pong?;
             self.pinged_at = None;
             self.heard_at = Instant::now();
+            // Pushes may have been held back for it.
+            context.waker().wake_by_ref();
         }
         Ok(())
     }

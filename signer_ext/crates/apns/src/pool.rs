@@ -28,6 +28,8 @@ use crate::tls::{SetupError, client_config};
 /// alone may be a fault.
 const REFUSALS: u32 = 2;
 
+const AFTER_DEFECT: Duration = Duration::from_secs(2);
+
 /// Where a pool connects to, and how.
 pub struct Settings<'a> {
     /// A DNS name or an IP address.
@@ -85,7 +87,7 @@ impl Pool {
             closed: AtomicBool::new(false),
         });
         for slot in 0..slots {
-            engine.spawn(keep_connected(Arc::clone(&shared), slot));
+            engine.spawn(keep_slot(Arc::clone(&shared), slot));
         }
         Ok(Self { shared, _engine: engine.clone() })
     }
@@ -241,10 +243,12 @@ impl Shared {
         *lock(&self.last_failure)
     }
 
-    fn connected(&self) {
+    /// Notes that a connection stands, until what is given back is dropped.
+    fn connected(&self) -> Standing<'_> {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.connections.fetch_add(1, Ordering::Relaxed);
         *lock(&self.last_failure) = None;
+        Standing(self)
     }
 
     /// Notes that a connection failed. When TLS is refused again and again, waiting will not help:
@@ -263,8 +267,26 @@ impl Shared {
     }
 }
 
+/// A connection that stands.
+struct Standing<'a>(&'a Shared);
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps a slot going: a defect costs the connection it was met on, and not the pool.
+async fn keep_slot(pool: Arc<Shared>, slot: usize) {
+    while tokio::spawn(keep_connected(Arc::clone(&pool), slot)).await.is_err_and(|it| it.is_panic())
+    {
+        pool.failed(Cause::Protocol);
+        wait_until(&pool, slot, Instant::now() + AFTER_DEFECT).await;
+    }
 }
 
 /// A slot's life: waits for pushes, connects, serves, and connects again.
@@ -278,11 +300,11 @@ async fn keep_connected(pool: Arc<Shared>, slot: usize) {
                 pool.failed(cause);
             }
             Ok(dialed) => {
-                pool.connected();
+                let standing = pool.connected();
                 let mut link = Link::new(dialed, Arc::clone(&pool), slot);
                 let end = link.serve().await;
                 backoff.ended(link.opened.elapsed(), link.answered);
-                pool.open.fetch_sub(1, Ordering::AcqRel);
+                drop(standing);
                 match end {
                     End::Lost(cause) => pool.failed(cause),
                     End::Retired(cause) => {
