@@ -17,3 +17,4 @@ def test_faults_lose_nothing(trust: PushTrust) -> None:
     assert done.failed == []
     assert done.lost == 0
     assert done.duplicates <= done.most_duplicates
+    assert done.protocol_errors == []
