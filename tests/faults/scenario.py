@@ -104,7 +104,8 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory(prefix="passmill-faults-") as folder:
         found = run(Path(folder), options.recipients, fire, options.openssl)
-    print(json.dumps(found))  # noqa: T201 - the result
+        # Before the folder goes: a million bundles take their time.
+        print(json.dumps(found), flush=True)  # noqa: T201 - the result
     return 0 if found["is_right"] else 1
 
 

@@ -54,6 +54,12 @@ class LoadedRevision:
         return self.sign_up_files
 
     @property
+    def content_bytes(self) -> int:
+        """Bytes of all files."""
+        more = 0 if self.sign_up_files is None else self.sign_up_files.content_bytes
+        return self.files.content_bytes + more
+
+    @property
     def kept_bytes(self) -> int:
         """How much is held now; rendering makes layouts, which are held too."""
         more = 0 if self.sign_up_files is None else self.sign_up_files.kept_bytes
