@@ -30,6 +30,8 @@ const MOST_SUSPENSE: Duration = Duration::from_secs(2);
 /// How often flights and the connection's silence are looked at.
 const MOST_TICK: Duration = Duration::from_secs(1);
 const LEAST_TICK: Duration = Duration::from_millis(20);
+/// Before what is due already is looked at.
+const SOON: Duration = Duration::from_millis(1);
 /// How long a connection that is no longer wanted may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -237,8 +239,9 @@ impl Link {
                 Some(next) => self.tick_at(now + next),
                 None => return Poll::Ready(Cause::Timeout),
             }
-            if let Some(at) = self.waiting.filter(|at| *at > now) {
-                self.tick_by(at);
+            if let Some(at) = self.waiting {
+                // One that fell due meanwhile is not slept over.
+                self.tick_by(at.max(now + SOON));
             }
         }
         Poll::Pending

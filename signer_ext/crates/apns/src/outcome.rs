@@ -5,7 +5,7 @@
 pub enum Cause {
     /// The host's name has no address.
     Dns,
-    /// No address took the connection.
+    /// No address took the connection, or none had room for this push in time.
     Connect,
     /// TLS was refused: by the service (our certificate) or by us (its certificate, no HTTP/2).
     Tls,

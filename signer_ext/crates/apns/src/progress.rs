@@ -147,9 +147,16 @@ impl Progress {
         false
     }
 
-    /// Ends all that have not: with what was last heard of each, else as unreachable for `cause`.
+    /// Ends all that have not: with what was last heard of each, else as unreachable for `cause`; what
+    /// was never sent counts as not connected, however the connections failed.
     pub(crate) fn give_up(&mut self, cause: Cause) {
+        let unsent = match cause {
+            Cause::Timeout | Cause::GoAway | Cause::Reset | Cause::Protocol => Cause::Connect,
+            cause => cause,
+        };
         for index in 0..self.states.len() {
+            let was_sent = self.states.get(index).is_some_and(|state| state.sent > 0);
+            let cause = if was_sent { cause } else { unsent };
             let outcome = self.last.remove(&index).unwrap_or(Outcome::Unreachable { cause });
             self.end(index, Some(outcome));
         }

@@ -48,6 +48,17 @@ fn rejected(status: u16) -> Outcome {
     Outcome::Rejected { status, reason: "Reason".to_owned() }
 }
 
+/// What was never sent ends as not connected, whatever its connections died of; what was sent does not.
+#[test]
+fn what_was_never_sent_is_told_apart() {
+    let mut call = Call::new(2);
+    assert_eq!(call.next(0), Next::Push(0));
+    call.progress.give_up(Cause::Timeout);
+    let ends: Vec<_> = call.progress.take_outcomes().others;
+    let unreachable = |cause| Outcome::Unreachable { cause };
+    assert_eq!(ends, [(0, unreachable(Cause::Timeout)), (1, unreachable(Cause::Connect))]);
+}
+
 /// Each push is taken once, and what was accepted is not among the others.
 #[test]
 fn pushes_come_in_their_order() {
@@ -158,7 +169,8 @@ fn giving_up_ends_all() {
     assert_eq!(call.next(60_000), Next::Nothing);
     assert!(!call.progress.land(1, Landing::Accepted, call.at(60_000)));
     assert!(!call.lose(true, false, 60_000));
-    let unreachable = Outcome::Unreachable { cause: Cause::Timeout };
-    let wanted = [(0, rejected(503)), (1, unreachable.clone()), (2, unreachable)];
+    let unreachable = |cause| Outcome::Unreachable { cause };
+    let wanted =
+        [(0, rejected(503)), (1, unreachable(Cause::Timeout)), (2, unreachable(Cause::Connect))];
     assert_eq!(call.progress.take_outcomes().others, wanted);
 }
