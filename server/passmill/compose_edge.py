@@ -17,6 +17,7 @@ from passmill.domain.pass_tokens import PassTokens
 from passmill.edge.client_rates import ClientAddresses, ClientRates
 from passmill.edge.connections import ConnectionWatch
 from passmill.edge.door import EdgeDoor
+from passmill.edge.open_files import allow_open_files
 from passmill.edge.pages import make_pages
 from passmill.edge.server import open_edge_server
 from passmill.edge.web_service import WebService, WebServiceUseCases
@@ -75,7 +76,11 @@ class Openness:
 
 
 async def run_edge(settings: Settings, *, port: int, stop: asyncio.Event) -> None:
-    """One edge process, until `stop`; then drains."""
+    """One edge process, until `stop`; then drains. Raises as `open_edge`, and TooFewFiles."""
+    allow_open_files(
+        max_connections=settings.edge.max_connections,
+        database_connections=settings.edge.database_connections,
+    )
     async with open_edge(settings, port=port):
         _spare_the_collector()
         await stop.wait()

@@ -21,13 +21,20 @@ from passmill.usecases.rebuild_index import RebuildIndex
 _START_SECONDS = 30.0
 
 
+# Whoever rebuilds the index has nobody waiting, and nowhere else to go.
+_PATIENT_SECONDS = 5.0
+
+
 @asynccontextmanager
-async def open_link(settings: Settings, metrics: PushMetrics) -> AsyncIterator[RedisLink]:
-    """The settings' Redis. Nothing is asked of it yet."""
+async def open_link(
+    settings: Settings, metrics: PushMetrics, *, least_seconds: float = 0.0
+) -> AsyncIterator[RedisLink]:
+    """The settings' Redis. Nothing is asked of it yet. `least_seconds`: waited for an answer, if
+    the settings say less."""
     async with open_redis(
         settings.redis_url.get_secret_value(),
         is_cluster=settings.redis.is_cluster,
-        timeout_seconds=settings.redis.timeout_seconds,
+        timeout_seconds=max(settings.redis.timeout_seconds, least_seconds),
         metrics=metrics,
     ) as link:
         yield link
@@ -43,7 +50,7 @@ async def open_rebuild(settings: Settings) -> AsyncIterator[RebuildIndex]:
             min_connections=1,
             max_connections=settings.database.max_connections,
         ) as database,
-        open_link(settings, metrics) as link,
+        open_link(settings, metrics, least_seconds=_PATIENT_SECONDS) as link,
     ):
         caller = operator_caller(deadline=asyncio.get_running_loop().time() + _START_SECONDS)
         async with database.transaction(caller) as tx:

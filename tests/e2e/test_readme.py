@@ -184,6 +184,7 @@ def test_every_command_is_known() -> None:
         "passmill events --help",
         "passmill dev",
         "passmill check-config",
+        "passmill edge-key",
         "passmill migrate",
         "passmill registrations rebuild",
         "passmill serve",
@@ -332,9 +333,9 @@ def test_help() -> None:
 
 
 def test_single_commands(settings: dict[str, str]) -> None:
-    """The settings that README.md lists are good, migrations run with them, and the index in Redis
-    is filled."""
-    for command in ("check-config", "migrate", "registrations rebuild"):
+    """The settings that README.md lists are good, the edge's key is printed, migrations run, and
+    the index in Redis is filled."""
+    for command in ("check-config", "edge-key", "migrate", "registrations rebuild"):
         done = run(sys.executable, "-m", "passmill", *command.split(), settings=settings)
         assert done.returncode == 0, done.stderr
 

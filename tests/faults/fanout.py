@@ -16,17 +16,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import functools
+import hashlib
 import json
 import os
 import random
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -88,6 +90,9 @@ def main() -> int:
     ):
         told = runner.run(Play(rig, options, Path(folder)).run())
         verdict = check(rig, Path(folder))
+        if options.control:
+            damage(Path(folder))
+            told["noticed"] = check(rig, Path(folder))
     found = {**verdict, **told, "seed": options.seed, "load_average": round(os.getloadavg()[0], 1)}
     print(json.dumps(found))  # noqa: T201 - the result
     return 0 if found["is_right"] else 1
@@ -110,6 +115,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--per-second", type=float, default=10_000, help="pushes at most")
     parser.add_argument("--edges", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds to converge")
+    parser.add_argument(
+        "--control", action="store_true", help="check damaged files too: `noticed` says what of it"
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
     if options.within is None:
@@ -235,25 +243,28 @@ class Play:
                 segment=Segment(template_id=self._rig.club.template_id),
             )
             await client.start_campaign(campaign.campaign_id)
-            await _succeeded(client, campaign.campaign_id)
-            self._clock.lap("change")
             await blows
             await asyncio.sleep(max(began + options.within - time.monotonic(), 0))
             is_over.set()
+            # What was changed by others again and again is the operator's to try again.
+            ended = await _ended(client, campaign.campaign_id)
+            if ended.state == Campaign.STATE_PARTIALLY_FAILED:
+                self._told["tried_again"] = ended.progress.failed
+                await client.retry_recipients(campaign.campaign_id)
+            await _succeeded(client, campaign.campaign_id)
+            self._clock.lap("change")
         await self._pushed()
         records = self._rig.apns.log.records
         self._told["fan_out_seconds"] = round(records[-1].at - began, 1)
         self._told["pushes_per_second"] = round(len(records) / (records[-1].at - records[0].at))
 
-    def _blows(self) -> list[functools.partial[object]]:
+    def _blows(self) -> list[Callable[[], Awaitable[None]]]:
         rig, happened, chance = self._rig, self._happened, self._chance
-        return [
-            *[functools.partial(trouble.flush, rig, happened)] * self._options.flushall,
-            *[functools.partial(trouble.kill_redis, rig, happened, chance)]
-            * self._options.kill_valkey,
-            *[functools.partial(trouble.kill_worker, rig, happened, chance)]
-            * self._options.kill_workers,
-        ]
+        blows: list[Callable[[], Awaitable[None]]] = []
+        blows += [partial(trouble.flush, rig, happened)] * self._options.flushall
+        blows += [partial(trouble.kill_redis, rig, happened, chance)] * self._options.kill_valkey
+        blows += [partial(trouble.kill_worker, rig, happened, chance)] * self._options.kill_workers
+        return blows
 
     async def _pushed(self) -> None:
         """No push is to be done any more, now or later."""
@@ -318,11 +329,16 @@ class Play:
         return AsyncClient(self._rig.service.api_address, self._rig.club.issue_key)
 
 
-async def _succeeded(client: AsyncClient, campaign_id: str) -> None:
+async def _ended(client: AsyncClient, campaign_id: str) -> Campaign:
     campaign = await client.get_campaign(campaign_id)
     while campaign.state < Campaign.STATE_CANCELLED:
         await asyncio.sleep(0.1)
         campaign = await client.get_campaign(campaign_id)
+    return campaign
+
+
+async def _succeeded(client: AsyncClient, campaign_id: str) -> None:
+    campaign = await _ended(client, campaign_id)
     if campaign.state != Campaign.STATE_SUCCEEDED:
         raise SystemExit(f"the campaign did not succeed:\n{campaign}")
 
@@ -341,6 +357,23 @@ def check(rig: Rig, folder: Path) -> dict[str, object]:
         raise SystemExit(done.stderr)
     verdict: dict[str, object] = json.loads(done.stdout)
     return verdict
+
+
+def damage(folder: Path) -> None:
+    """As if a phone had never been pushed, one showed another content, and one had been forgotten:
+    what the checker must notice, or it would notice nothing."""
+    registered = (folder / "registrations.csv").read_text().splitlines()
+    gone = (folder / "gone.txt").read_text()
+    rows = [row.split(",") for row in registered[1:]]
+    _, token, pass_id = next(row for row in rows if row[1] not in gone)
+    pushes = (folder / "pushes.csv").read_text().splitlines()
+    (folder / "pushes.csv").write_text("\n".join(row for row in pushes if token not in row))
+    forgotten = ",".join([secrets.token_hex(16), rows[-1][1], pass_id])
+    (folder / "registrations.csv").write_text("\n".join([*registered, forgotten]))
+    phones = json.loads((folder / "phones.json").read_text())
+    shown = phones[0]["passes"]
+    shown[next(iter(shown))] = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
+    (folder / "phones.json").write_text(json.dumps(phones))
 
 
 if __name__ == "__main__":

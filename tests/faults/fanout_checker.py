@@ -31,7 +31,7 @@ from typing import Any
 
 import asyncpg
 
-ACCEPTED, TOKEN_GONE = 1, 2
+ACCEPTED, UNREACHABLE, TOKEN_GONE = 1, 4, 2
 
 _PASSES = """
 SELECT pass_id::text AS pass_id, encode(digest, 'hex') AS digest, signature IS NULL AS is_unsigned,
@@ -105,6 +105,7 @@ def main() -> int:
         **compare_pushes(table, live, last_push),
         **compare_phones(table, phones),
         **compare_counts(table, accepted.total(), is_exact=not facts["worker_kills"]),
+        "never_pushed": describe(table, [each for each in live if each[1] not in last_push]),
         **compare_convergence(table, live, phones, facts["convergence"]),
     }
     is_right = not any(number for name, number in found.items() if name.startswith("wrong_"))
@@ -200,6 +201,22 @@ def compare_pushes(
     return {name: wrong[name] for name in names}
 
 
+def describe(table: Table, missed: Sequence[tuple[str, str, str]]) -> dict[str, object]:
+    """What phones that were never pushed have in common: what is kept of their push, and how many
+    parts of the index and how many transactions their passes are of."""
+    rows = [table.registrations.get((library, pass_id)) for library, _, pass_id in missed]
+    kept = Counter(f"{row['push_state']} {row['push_reason']}" for row in rows if row is not None)
+    buckets = Counter(pass_id[-2:] for _, _, pass_id in missed)
+    changes = Counter(table.passes[pass_id]["committed"] for _, _, pass_id in missed)
+    return {
+        "kept": kept,
+        "most_of_buckets": buckets.most_common(3),
+        "buckets": len(buckets),
+        "most_of_transactions": [count for _, count in changes.most_common(3)],
+        "transactions": len(changes),
+    }
+
+
 def compare_phones(table: Table, phones: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """What the phones show against what there is."""
     shown = missing = stale = 0
@@ -217,11 +234,16 @@ def compare_phones(table: Table, phones: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 def compare_counts(table: Table, accepted: int, *, is_exact: bool) -> dict[str, int]:
-    """The service's counts against the log. A worker that dies counts nothing of what it just
-    pushed, and its job is done again."""
-    counted = table.counted.get(ACCEPTED, 0)
-    is_wrong = counted != accepted if is_exact else counted > accepted
-    return {"pushes_counted": counted, "wrong_count_of_pushes": abs(counted - accepted) * is_wrong}
+    """The service's counts against the log: what came too late to be heard is counted as
+    unreachable. A worker that dies counts nothing of what it just pushed, and its job is done
+    again."""
+    counted, unheard = table.counted.get(ACCEPTED, 0), table.counted.get(UNREACHABLE, 0)
+    is_wrong = counted > accepted or (is_exact and counted + unheard < accepted)
+    return {
+        "pushes_counted": counted,
+        "pushes_unheard": unheard,
+        "wrong_count_of_pushes": abs(counted - accepted) * is_wrong,
+    }
 
 
 def compare_convergence(

@@ -36,12 +36,11 @@ class PrivateRedis:
 
     def __init__(self, folder: Path, *, binary: Path | None = None, **options: str) -> None:
         self._folder = folder
+        self.bus_port = _free_port()
         self._binary = binary or find_valkey()
         self._options = options
         self._process: ServerProcess | None = None
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = _free_port()
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -59,6 +58,8 @@ class PrivateRedis:
             "appendonly": "no",
             **{name.replace("_", "-"): text for name, text in self._options.items()},
         }
+        if "cluster-enabled" in options:
+            options["cluster-port"] = str(self.bus_port)
         command = [str(self._binary)]
         for name, text in options.items():
             command += [f"--{name}", text]
@@ -101,6 +102,13 @@ class PrivateRedis:
             return False
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @asynccontextmanager
 async def open_redis_server(
     folder: Path, *, binary: Path | None = None, **options: str
@@ -137,7 +145,7 @@ async def open_cluster(
             await _ask(node, "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
             await _ask(node, "SET-CONFIG-EPOCH", number + 1)
             for other in nodes[:number]:
-                await _ask(node, "MEET", HOST, other.port)
+                await _ask(node, "MEET", HOST, other.port, other.bus_port)
         async with asyncio.timeout(30):
             for node in nodes:
                 while not await _is_joined(node):  # noqa: ASYNC110 - another process

@@ -39,10 +39,15 @@ class Phone:
 
     def __init__(self, shop: Shop, web: ScriptedService, device: WalletDevice) -> None:
         self.shop, self.web, self.device = shop, web, device
+        self._made: dict[str, bytes] = {}
 
     def bundle(self, **changed: Any) -> bytes:
-        """A version of the pass."""
-        return make_bundle(self.shop.issued, pass_document(**changed))
+        """A version of the pass: signed once, for a second later it would be another one."""
+        document = pass_document(**changed)
+        key = json.dumps(document)
+        if key not in self._made:
+            self._made[key] = make_bundle(self.shop.issued, document)
+        return self._made[key]
 
     def put(self, **changed: Any) -> None:
         """Has the service have it."""

@@ -79,7 +79,7 @@ class PushMetrics:
         self._redis_away = Gauge(
             "passmill_redis_away",
             "1 in a process that leaves Redis alone as it did not answer.",
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
             registry=registry,
         )
         self._queue_depth = Gauge(
