@@ -197,9 +197,27 @@ async def open_job_queue(url: str) -> AsyncIterator[Queries]:
         },
     )
     try:
-        yield _queries(AsyncpgPoolDriver(pool))
+        yield _queries(_QueueDriver(pool))
     finally:
         pool.terminate()
+
+
+class _QueueDriver(AsyncpgPoolDriver):
+    """Notifies nobody before it listens itself. PgQueuer probes its listener from the start on,
+    over another connection; a probe that overtakes LISTEN is never heard, and the queue given up
+    ten seconds later."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        super().__init__(pool)
+        self._is_listening = asyncio.Event()
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        await super().add_listener(channel, callback)
+        self._is_listening.set()
+
+    async def notify(self, channel: str, payload: str) -> None:
+        await self._is_listening.wait()
+        await super().notify(channel, payload)
 
 
 def _queries(driver: Driver) -> Queries:
