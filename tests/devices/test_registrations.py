@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,10 +12,9 @@ import pytest
 from passmill.domain.ids import CampaignId, PassId, campaign_pass_id, new_uuid
 from passmill.domain.registrations import Wallet, bucket_of
 from passmill.errors import AppError, Reason
-from passmill.store.jobs import JobKind
-from passmill.store.push_jobs import PushPayload
+from passmill.store.registrations import MOST_DEVICES_OF_A_PASS
 from passmill.usecases.authenticate_pass import AuthenticPass
-from passmill.v1.wallet_pass_pb2 import Holder, Pass
+from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.registry import Device, Registry, events_of, pass_type_of, registrations_of
 from tests.support.service import Club
 
@@ -27,20 +27,6 @@ async def device_token(club: Club, device: Device) -> str | None:
         "SELECT push_token FROM devices WHERE device_library_identifier = $1", device.name
     )
     return rows[0]["push_token"] if rows else None
-
-
-async def device_pushes(club: Club) -> list[PushPayload]:
-    """Pushes queued for devices of the tenant."""
-    rows = await club.tenant.fetch(
-        "SELECT payload FROM pgqueuer.pgqueuer WHERE entrypoint = $1 ORDER BY id",
-        JobKind.PUSH.value,
-    )
-    payloads = [PushPayload.decode(row["payload"]) for row in rows]
-    return [
-        each
-        for each in payloads
-        if each.tenant_id == club.tenant.caller.tenant_id and each.device_numbers
-    ]
 
 
 async def test_a_device_registers_once(registry: Registry, club: Club) -> None:
@@ -200,29 +186,60 @@ async def test_a_campaigns_pass_is_counted_for_it(
     assert row["campaign_id"] == (ids[0] if campaigns == 1 else None)
 
 
-async def test_a_change_just_before_is_pushed(registry: Registry, club: Club) -> None:
-    """F17: a device that registers for a pass which changed a moment ago, and so may hold the
-    content before, is pushed to; not for a pass as it was issued, or changed long ago, not a second
-    time, and not where APNs does not reach."""
-    fresh, stale, untouched = [await club.issue() for _ in range(3)]
-    for each in (fresh, stale):
-        await club.update(each, "holder.name", wanted=Pass(holder=Holder(name="Grace")))
-    await club.tenant.fetch(
-        "UPDATE passes SET signing_time = signing_time - interval '1 day',"
-        " create_time = create_time - interval '2 days' WHERE pass_id = $1",
-        uuid.UUID(stale.pass_id),
-    )
-    device, android = Device(), Device(wallet=Wallet.ANDROID_PASS)
-    before = await device_pushes(club)
-    for each in (untouched, stale):
+async def test_another_wallet_is_news_for_all_passes(registry: Registry, club: Club) -> None:
+    """A device that registers again by another wallet's scheme, with the same token, is that
+    wallet's for all of its passes, and each of its registrations gets a new tag, so that the
+    fan-out index hears of it; the same wallet again is no news."""
+    passes = [await club.issue() for _ in range(3)]
+    device = Device()
+    for each in passes:
         await registry.register(device, club, each)
-    await registry.register(android, club, fresh)
-    assert await device_pushes(club) == before
+    before = {row["pass_id"]: row["tag"] for row in await registrations_of(club, device)}
+    android = replace(device, wallet=Wallet.ANDROID_PASS)
+    assert not await registry.register(android, club, passes[0])
+    rows = await registrations_of(club, device)
+    assert {(row["wallet"], row["push_token"]) for row in rows} == {
+        (Wallet.ANDROID_PASS, device.token)
+    }
+    assert all(row["tag"] > before[row["pass_id"]] for row in rows)
+    assert not await registry.register(android, club, passes[1])
+    assert await registrations_of(club, device) == rows
+
+
+async def test_a_pass_is_on_so_many_devices(registry: Registry, club: Club) -> None:
+    """The 1,000th device may register, the next is told to come back in an hour, and nothing of it
+    is kept; those that are there may register again, also with another token, and when one goes
+    there is room for another."""
+    issued = await club.issue()
+    pass_id = uuid.UUID(issued.pass_id)
+    first = Device()
+    await registry.register(first, club, issued)
+    await club.tenant.fetch(
+        "INSERT INTO registrations (tenant_id, device_number, pass_id, bucket, tag, template_id,"
+        " create_time) SELECT $1, n, $2, $3, 1, $4, now() FROM generate_series(1, $5::int) AS n",
+        club.tenant.caller.tenant_id,
+        pass_id,
+        bucket_of(PassId(pass_id)),
+        uuid.UUID(club.template_id),
+        MOST_DEVICES_OF_A_PASS - 2,
+    )
+    last, beyond = Device(), Device()
+    assert await registry.register(last, club, issued)
     for _ in range(2):
-        await registry.register(device, club, fresh)
-    [row, *_] = await registrations_of(club, device)
-    [queued] = [each for each in await device_pushes(club) if each not in before]
-    assert queued.device_numbers == [row["device_number"]]
+        with pytest.raises(AppError) as refusal:
+            await registry.register(beyond, club, issued)
+        assert refusal.value.reason is Reason.RATE_LIMITED
+        assert refusal.value.retry_after == timedelta(hours=1)
+        assert await device_token(club, beyond) is None
+    for again in (first, first.with_token()):
+        assert not await registry.register(again, club, issued)
+        assert await device_token(club, again) == again.token
+    assert await registry.register(beyond, club, await club.issue())
+    with pytest.raises(AppError):
+        await registry.register(beyond.with_token(), club, issued)
+    assert await device_token(club, beyond) == beyond.token
+    await registry.unregister(last, club, issued)
+    assert await registry.register(beyond, club, issued)
 
 
 async def test_many_at_once_are_one(registry: Registry, club: Club) -> None:

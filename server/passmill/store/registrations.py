@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from passmill.domain.ids import PassId, TenantId, new_number, new_uuid
@@ -18,21 +19,45 @@ from passmill.domain.registrations import (
     DeviceNumber,
     RemoveReason,
     UpdateTag,
+    Wallet,
     bucket_of,
 )
 from passmill.store.database import Transaction
 
+MOST_DEVICES_OF_A_PASS: Final = 1_000
+"""Devices that one pass is live on: far more than a person or a family has, and few enough that
+whoever has a pass's token cannot make each change of it a flood of pushes. Those who register at
+the same moment may exceed it by their number."""
+
 _CAMPAIGN_PASS_VERSION = 8  # of the UUID: passmill.domain.ids.campaign_pass_id
 
-# The device's row first: made, or locked and refreshed, but only where its token is the one given.
+# The device's row first: made, or locked and refreshed, but only where its token and wallet are
+# those given: others are news for all of its registrations, which takes more than one statement.
 # ON CONFLICT acts on rows as they are when their lock is had, so neither the row nor whether the
-# registration is live can be out of date. A new token needs more than one statement.
+# registration is live can be out of date.
+#
+# The pass's row then, locked: FOR SHARE reads it as it is by then, not as it was when the statement
+# began, and whoever changes it later waits for our commit, so that the push of the change finds the
+# registration. Nobody waits for a device while holding a pass. Its version is 1 as it was issued;
+# times would not do, as a signing's are whole seconds.
 _REGISTER = """
 WITH wanted AS (
-    SELECT r.template_id, p.create_time, p.signing_time, (
+    SELECT r.template_id, p.version, (
         SELECT (array_agg(c.campaign_id))[1] FROM campaigns c
         WHERE c.tenant_id = $1 AND c.campaign_id BETWEEN $11 AND $12 AND c.action = 1
-        HAVING count(*) = 1) AS campaign_id
+        HAVING count(*) = 1) AS campaign_id,
+        CASE WHEN $15 > (
+            SELECT count(*) FROM (
+                SELECT FROM registrations
+                WHERE tenant_id = $1 AND pass_id = $2 AND remove_time IS NULL LIMIT $15) AS live)
+        THEN false
+        ELSE NOT EXISTS (
+            SELECT FROM registrations
+            WHERE tenant_id = $1 AND pass_id = $2 AND remove_time IS NULL AND device_number = (
+                SELECT device_number FROM devices
+                WHERE tenant_id = $1 AND pass_type_identifier = $4
+                    AND device_library_identifier = $6))
+        END AS is_full
     FROM passes p, LATERAL (
         SELECT v.template_id FROM template_revisions v
         WHERE v.tenant_id = $1 AND v.revision_id = p.revision_id AND v.pass_type_identifier = $4
@@ -42,18 +67,24 @@ WITH wanted AS (
     INSERT INTO devices AS d (
         tenant_id, device_number, pass_type_identifier, device_library_identifier, push_token,
         wallet, system_version, token_time, create_time, last_seen_time, listed_tag)
-    SELECT $1, $5, $4, $6, $7, $8, $9, clock_timestamp(), $10, $10, 0 FROM wanted
+    SELECT $1, $5, $4, $6, $7, $8, $9, clock_timestamp(), $10, $10, 0
+    FROM wanted WHERE NOT is_full AND ($16 OR version = 1)
     ON CONFLICT (tenant_id, pass_type_identifier, device_library_identifier) DO UPDATE
-        SET wallet = EXCLUDED.wallet, system_version = EXCLUDED.system_version,
-            token_time = clock_timestamp(), last_seen_time = EXCLUDED.last_seen_time
-        WHERE d.push_token = EXCLUDED.push_token
+        SET system_version = EXCLUDED.system_version, token_time = clock_timestamp(),
+            last_seen_time = EXCLUDED.last_seen_time
+        WHERE d.push_token = EXCLUDED.push_token AND d.wallet = EXCLUDED.wallet
     RETURNING device_number
+), held AS (
+    SELECT p.version FROM device d CROSS JOIN passes p
+    WHERE p.tenant_id = $1 AND p.pass_id = $2
+    FOR SHARE OF p
 ), registered AS (
     INSERT INTO registrations AS r (
         tenant_id, device_number, pass_id, bucket, tag, template_id, campaign_id, create_time)
     SELECT $1, d.device_number, $2, $13, pg_current_xact_id()::text::bigint, w.template_id,
         w.campaign_id, $10
-    FROM device d CROSS JOIN wanted w
+    FROM device d CROSS JOIN wanted w CROSS JOIN held h
+    WHERE $16 OR h.version = 1
     ON CONFLICT (tenant_id, device_number, pass_id) DO UPDATE
         SET tag = EXCLUDED.tag, template_id = EXCLUDED.template_id,
             campaign_id = EXCLUDED.campaign_id, create_time = EXCLUDED.create_time,
@@ -66,9 +97,9 @@ WITH wanted AS (
         jsonb_build_object('wallet', $8::int, 'system_version', $9::text), $10
     FROM registered
 )
-SELECT (SELECT device_number FROM device) AS device_number,
+SELECT w.is_full, (SELECT device_number FROM device) AS device_number,
     EXISTS (SELECT FROM registered) AS is_new,
-    CASE WHEN w.signing_time > w.create_time THEN w.signing_time END AS change_time
+    coalesce((SELECT version FROM held), w.version) > 1 AS is_changed
 FROM wanted w
 """
 
@@ -77,17 +108,18 @@ class NotRegistered(enum.Enum):
     """Why nothing was written."""
 
     NO_SUCH_PASS = enum.auto()
+    TOO_MANY_DEVICES = enum.auto()
+    PASS_CHANGED = enum.auto()
     OTHER_TOKEN = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A registration that is there now. `change_time`: when the pass last changed, None if it is as
-    it was issued."""
+    """A registration that is there now. `is_changed`: the pass is not as it was issued."""
 
     device_number: DeviceNumber
     is_new: bool
-    change_time: datetime | None
+    is_changed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +132,14 @@ class PassKey:
 
 
 async def register(
-    tx: Transaction, key: PassKey, claim: DeviceClaim, *, now: datetime
+    tx: Transaction, key: PassKey, claim: DeviceClaim, *, only_as_issued: bool, now: datetime
 ) -> Registered | NotRegistered:
     """Registers a device for a pass, in one statement; a registration that had ended begins again.
+    It keeps the pass from changing until the transaction ends.
 
-    NO_SUCH_PASS: there is none with this key. OTHER_TOKEN: the device is known by another push
-    token; nothing was written, `take_token` first.
+    PASS_CHANGED: `only_as_issued`, and the pass is not; nothing was registered. NO_SUCH_PASS: there
+    is none with this key. TOO_MANY_DEVICES: `MOST_DEVICES_OF_A_PASS` others have it. OTHER_TOKEN:
+    the device is known by another push token or wallet; nothing was written, `take_token` first.
     """
     first, last = _campaigns_of(key.pass_id)
     row = await tx.fetch_one(
@@ -124,33 +158,45 @@ async def register(
         last,
         bucket_of(key.pass_id),
         new_uuid(),
+        MOST_DEVICES_OF_A_PASS,
+        not only_as_issued,
     )
     if row is None:
         return NotRegistered.NO_SUCH_PASS
+    if row["is_full"]:
+        return NotRegistered.TOO_MANY_DEVICES
+    if only_as_issued and row["is_changed"]:
+        return NotRegistered.PASS_CHANGED
     if row["device_number"] is None:
         return NotRegistered.OTHER_TOKEN
     return Registered(
         device_number=DeviceNumber(row["device_number"]),
         is_new=row["is_new"],
-        change_time=row["change_time"],
+        is_changed=row["is_changed"],
     )
 
 
-async def take_token(tx: Transaction, device_number: DeviceNumber, push_token: str) -> None:
-    """Gives a device another push token, and all of its registrations a new tag, so that whoever
-    follows the tags hears of it. The caller holds the device's lock."""
+async def take_token(
+    tx: Transaction, device_number: DeviceNumber, push_token: str, wallet: Wallet
+) -> None:
+    """Gives a device another push token or wallet, and all of its registrations a new tag, so that
+    whoever follows the tags hears of it; nothing when it has both already. The caller holds the
+    device's lock."""
     await tx.execute(
         """
         WITH device AS (
-            UPDATE devices SET push_token = $3, token_time = clock_timestamp()
-            WHERE tenant_id = $1 AND device_number = $2
+            UPDATE devices SET push_token = $3, wallet = $4, token_time = clock_timestamp()
+            WHERE tenant_id = $1 AND device_number = $2 AND (push_token <> $3 OR wallet <> $4)
+            RETURNING device_number
         )
         UPDATE registrations SET tag = pg_current_xact_id()::text::bigint
-        WHERE tenant_id = $1 AND device_number = $2 AND remove_time IS NULL
+        WHERE tenant_id = $1 AND device_number = (SELECT device_number FROM device)
+            AND remove_time IS NULL
         """,
         tx.tenant_id,
         device_number,
         push_token,
+        wallet,
     )
 
 

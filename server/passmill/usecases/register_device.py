@@ -9,15 +9,13 @@ from passmill.domain.clock import Clock
 from passmill.domain.registrations import DeviceClaim
 from passmill.errors import AppError, Reason, not_found
 from passmill.store import devices, push_jobs, registrations
-from passmill.store.database import Database
+from passmill.store.database import Database, Transaction
 from passmill.store.registrations import NotRegistered, Registered
 from passmill.usecases.authenticate_pass import AuthenticPass
 
 _TRIES: Final = 10  # each but the first because the device has just given yet another token
-# A pass that changed so recently may have been downloaded before: the device is pushed to, after it
-# has had time to finish adding the pass.
-_JUST_CHANGED: Final = timedelta(minutes=10)
-_PUSHED_AFTER: Final = timedelta(seconds=5)
+_PUSHED_AFTER: Final = timedelta(seconds=5)  # time to finish adding the pass
+_FULL_FOR: Final = timedelta(hours=1)
 
 
 class RegisterDevice:
@@ -33,52 +31,67 @@ class RegisterDevice:
         when it was not registered before.
 
         `claim.push_token` has been through `check_push_token`. AppError NOT_FOUND when there is no
-        such pass, of another pass type, or its tokens are of another generation; UNAVAILABLE,
-        DEADLINE_EXCEEDED.
+        such pass, of another pass type, or its tokens are of another generation; RATE_LIMITED when
+        as many other devices have it as may; UNAVAILABLE, DEADLINE_EXCEEDED.
         """
-        registered = await self._register(authentic, claim)
-        if registered.is_new and claim.wallet.is_pushed:
-            await self._push_if_just_changed(authentic, registered)
-        return registered.is_new
-
-    async def _register(self, authentic: AuthenticPass, claim: DeviceClaim) -> Registered:
+        # Mostly one statement: there is nothing to push of a pass that is as it was issued.
         async with self._database.statement(authentic.caller) as tx:
-            outcome = await registrations.register(tx, authentic.key, claim, now=self._clock.now())
+            registered = await self._register(
+                tx, authentic, claim, only_as_issued=claim.wallet.is_pushed
+            )
         for _ in range(_TRIES):
-            match outcome:
-                case Registered():
-                    return outcome
-                case NotRegistered.NO_SUCH_PASS:
-                    raise not_found("pass")
-                case NotRegistered.OTHER_TOKEN:
-                    outcome = await self._with_new_token(authentic, claim)
+            if registered is not None:
+                return registered.is_new
+            registered = await self._under_lock(authentic, claim)
         raise AppError(
             reason=Reason.UNAVAILABLE,
             message="The device gives another token all the time. Retry.",
             retry_after=timedelta(seconds=1),
         )
 
-    async def _with_new_token(
-        self, authentic: AuthenticPass, claim: DeviceClaim
-    ) -> Registered | NotRegistered:
+    async def _register(
+        self,
+        tx: Transaction,
+        authentic: AuthenticPass,
+        claim: DeviceClaim,
+        *,
+        only_as_issued: bool = False,
+    ) -> Registered | None:
+        """None when it takes more than one statement. An error rolls back: whoever gets no
+        registration gives us no token."""
+        outcome = await registrations.register(
+            tx, authentic.key, claim, only_as_issued=only_as_issued, now=self._clock.now()
+        )
+        match outcome:
+            case Registered():
+                if outcome.is_new and outcome.is_changed and claim.wallet.is_pushed:
+                    # The change may have found nobody to push to, and the pass may have been
+                    # downloaded before it. The device asks for no list by itself: without this it
+                    # would show the old content until the next change.
+                    await push_jobs.enqueue_device_push(
+                        tx, [outcome.device_number], delay=_PUSHED_AFTER
+                    )
+                return outcome
+            case NotRegistered.NO_SUCH_PASS:
+                raise not_found("pass")
+            case NotRegistered.TOO_MANY_DEVICES:
+                raise AppError(
+                    reason=Reason.RATE_LIMITED,
+                    message="The pass is on as many devices as it may be. Remove it from one.",
+                    retry_after=_FULL_FOR,
+                )
+            case NotRegistered.OTHER_TOKEN | NotRegistered.PASS_CHANGED:
+                return None
+
+    async def _under_lock(self, authentic: AuthenticPass, claim: DeviceClaim) -> Registered | None:
         async with self._database.transaction(authentic.caller) as tx:
             device = await devices.lock_device(
                 tx,
                 pass_type_identifier=claim.pass_type_identifier,
                 device_library_identifier=claim.device_library_identifier,
             )
-            if device is not None and device.push_token != claim.push_token:
-                await registrations.take_token(tx, device.device_number, claim.push_token)
-            outcome = await registrations.register(tx, authentic.key, claim, now=self._clock.now())
-            if outcome is NotRegistered.NO_SUCH_PASS:
-                raise not_found("pass")  # rolls back: whoever has no pass gives us no token
-            return outcome
-
-    async def _push_if_just_changed(self, authentic: AuthenticPass, registered: Registered) -> None:
-        """The change found nobody to push to, and the device asks for no list by itself: without
-        this it would show the old content until the next change."""
-        change_time = registered.change_time
-        if change_time is None or change_time < self._clock.now() - _JUST_CHANGED:
-            return
-        async with self._database.transaction(authentic.caller) as tx:
-            await push_jobs.enqueue_device_push(tx, [registered.device_number], delay=_PUSHED_AFTER)
+            if device is not None:
+                await registrations.take_token(
+                    tx, device.device_number, claim.push_token, claim.wallet
+                )
+            return await self._register(tx, authentic, claim)
