@@ -18,6 +18,7 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
+from passmill.edge.open_files import TooFewFiles
 from passmill.settings import MissingSetting, Settings, UnknownSetting, load_settings
 from passmill.signing.freshness import StaleSigner
 from passmill.store.database import find_fault
@@ -34,6 +35,7 @@ _REFUSALS = (
     MigrationRefused,
     RoleRefused,
     StaleSigner,
+    TooFewFiles,
     WrongEdgeKey,
     WrongMasterKey,
 )

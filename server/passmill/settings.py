@@ -129,7 +129,7 @@ class EdgeDoor(Door):
     # share the address of their provider.
     client_rate: Annotated[float, Field(ge=0)] = 100.0
     client_burst: Annotated[int, Field(ge=1)] = 2000
-    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 3072
     max_requests: Annotated[int, Field(ge=1)] = 512
     max_streams_per_connection: Annotated[int, Field(ge=1)] = 64
     request_seconds: Seconds = 5.0

@@ -5,10 +5,12 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from types import CoroutineType
 
 import httpx
 import pytest
 
+from passmill.edge.server import ServerEnded
 from tests.edge.rig import (
     HOST,
     PUSH_TOKEN,
@@ -256,6 +258,35 @@ async def test_deadline_of_a_request(service: Service, club: Club) -> None:
             assert refused.headers["retry-after"] == "1"
         answer = await edge.client.get(held.list_path())
         assert answer.json()["serialNumbers"] == [held.serial_number]
+
+
+async def serve_until_it_ends(service: Service, way: str) -> None:
+    """Opens an edge, ends its server behind its back and waits."""
+    others = asyncio.all_tasks()
+    async with open_edge_on(service.settings):
+        opened = asyncio.all_tasks() - others
+        workers = {
+            worker: task
+            for task in opened
+            if isinstance(worker := task.get_coro(), CoroutineType)
+            and worker.__name__ == "_spawn_asgi_worker"
+        }
+        [(worker, task)] = workers.items()
+        if way == "cancelled":
+            task.cancel()
+        else:
+            assert worker.cr_frame is not None
+            worker.cr_frame.f_locals["fut"].set_result(None)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("way", ["returns", "cancelled"])
+async def test_a_server_that_ends_is_an_error(service: Service, way: str) -> None:
+    """When the server ends though nobody told it to, the edge does so too, with an error, however
+    the server came to it: its process is started anew, and does not live on without ears."""
+    with pytest.raises(BaseExceptionGroup) as ended:
+        await serve_until_it_ends(service, way)
+    assert ended.group_contains(ServerEnded)
 
 
 async def test_gone_clients(edge: Edge) -> None:

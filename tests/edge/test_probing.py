@@ -43,7 +43,7 @@ CHECKS: Final = (
 
 
 @pytest.mark.asyncio(loop_scope="session")
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 async def test_guesses_yield_nothing(edge: Edge, club: Club) -> None:
     """Random device identifiers and serial numbers, with and without tokens of the right form, get
     204 and 401 each time, with the same few bytes; nothing is written by them."""

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from passmill.dev.fake_apns import FakeApns
+from passmill.domain.clock import Clock
 from tests.support.fan_out import FanOut, open_fake_apns, open_fan_out, push_settings
 from tests.support.postgres import Database
 from tests.support.service import Club, Service, open_service
@@ -46,12 +47,14 @@ def open_worker_for(
     """Opens a worker that pushes; takes settings of the section `push`, and `redis_url`."""
 
     @asynccontextmanager
-    async def open_one(*, is_running: bool = True, **changed: Any) -> AsyncIterator[FanOut]:
+    async def open_one(
+        *, is_running: bool = True, clock: Clock | None = None, **changed: Any
+    ) -> AsyncIterator[FanOut]:
         settings = push_settings(
             own_service.settings, apns, tmp_path, **{"redis_url": redis_url, **changed}
         )
         async with open_fan_out(
-            own_service, own_club, apns, settings, is_running=is_running
+            own_service, own_club, apns, settings, clock=clock, is_running=is_running
         ) as opened:
             yield opened
 

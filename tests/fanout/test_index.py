@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import secrets
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,7 +13,9 @@ import pytest
 import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from passmill.cli import registrations
 from passmill.domain.registrations import BUCKETS
 from passmill.push.registration_index import (
     IndexChange,
@@ -25,6 +28,7 @@ from passmill.store import fan_out as store
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.fanout.conftest import Opener
 from tests.support.fan_out import FanOut
+from tests.support.service import Service
 
 HELD = st.lists(
     st.tuples(st.integers(0, 2**62), st.binary(min_size=1, max_size=100)),
@@ -231,6 +235,23 @@ async def test_a_bucket_of_many_pages_is_filled_whole(fan_out: FanOut, redis_url
     found, wanted = await answers(fan_out, [id_of(wallet_pass)])
     assert found == wanted
     assert len(await fan_out.tokens()) == 12_000
+
+
+async def test_the_command_line_rebuilds(
+    fan_out: FanOut, redis_url: str, capsys: pytest.CaptureFixture[str], own_service: Service
+) -> None:
+    """`passmill registrations rebuild` fills the index and says with how many; where Redis does not
+    answer it says so, with status 1."""
+    passes = await issue(fan_out, 2)
+    await fan_out.register_many([UUID(each.pass_id) for each in passes], each=3)
+    capsys.readouterr()
+    settings = own_service.settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    assert await asyncio.to_thread(registrations.rebuild, settings) == 0
+    assert re.fullmatch(r"6 registrations in \d+\.\d s\n", capsys.readouterr().out)
+    async with redis.asyncio.Redis.from_url(redis_url) as server:
+        assert len(await server.keys("*:registrations")) == BUCKETS
+    assert await asyncio.to_thread(registrations.rebuild, own_service.settings) == 1
+    assert "Redis does not answer" in capsys.readouterr().err
 
 
 async def test_everything_is_rebuilt_with_progress(fan_out: FanOut, redis_url: str) -> None:

@@ -18,6 +18,12 @@ from passmill.domain.registrations import DeviceNumber
 from passmill.domain.topic_tally import TopicTally
 from passmill.push.pace import PushPace
 from passmill.push.redis_link import RedisLink, open_redis
+from passmill.push.registration_index import (
+    IndexChange,
+    Mark,
+    RegistrationIndex,
+    encode_registration,
+)
 from passmill.store.push_jobs import PushPayload
 from passmill.telemetry.push_metrics import PushMetrics
 
@@ -181,3 +187,50 @@ async def test_a_cancelled_question_stays_cancelled(link: RedisLink) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await asking
     assert await link.ask([("GET", "a")]) == [b"b"]
+
+
+@pytest.mark.parametrize("lost_after", [1, 2, None])
+async def test_a_bucket_that_lost_pages_is_not_put_in_place(
+    lost_after: int | None, link: RedisLink
+) -> None:
+    """Redis emptied between two pages, or between the last and the end: there is no bucket
+    afterwards. Without that there is, with every page, and without the count of them."""
+    index, tenant_id = RegistrationIndex(link), TenantId(1)
+    passes = [bytes([number]) * 16 for number in (1, 2)]
+    build = index.build(tenant_id, 5)
+    for page, pass_id in enumerate(passes, 1):
+        await build.add(encode_registration(IndexChange(pass_id, 7, "ab" * 32)))
+        if page == lost_after:
+            await link.ask_one("FLUSHDB")
+    mark = Mark(database="x.1.1", tag=100)
+    assert await build.finish(after=mark) is (lost_after is None)
+    found = await index.read(tenant_id, {5: passes})
+    if lost_after is None:
+        assert found[5].mark == mark
+        assert set(found[5].entries) == set(passes)
+        [key] = await link.ask_one("KEYS", "passmill:*")  # type: ignore[misc]
+        assert await link.ask_one("HLEN", key) == 3
+    else:
+        assert found == {}
+        assert await link.ask_one("KEYS", "*") == []
+
+
+async def test_an_empty_bucket_is_put_in_place(link: RedisLink) -> None:
+    """One without any registration needs no page."""
+    index, tenant_id = RegistrationIndex(link), TenantId(1)
+    assert await index.build(tenant_id, 5).finish(after=Mark(database="x.1.1", tag=100))
+    assert (await index.read(tenant_id, {5: [b"p" * 16]}))[5].entries == {}
+
+
+async def test_a_clock_put_back_makes_nobody_sleep(link: RedisLink) -> None:
+    """What was reserved by a clock that went an hour ahead counts for nothing; pushes then keep
+    the pace again."""
+    sleeper = Sleeper()
+    pace = PushPace(link, per_second=100, share=1, sleep=sleeper)
+    now = await link.ask_one("TIME")
+    assert isinstance(now, tuple)
+    await link.ask_one("SET", "passmill:pace", (int(now[0]) + 3600) * 1_000_000)
+    assert await pace.wait(10) == 0.0
+    for _ in range(20):
+        await pace.wait(10)
+    assert 0.0 < await pace.wait(10) <= 2.1

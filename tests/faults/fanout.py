@@ -112,7 +112,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--kill-workers", type=int, default=0, help="times that a worker dies")
     parser.add_argument("--within", type=float, help="seconds in which all that happens")
     parser.add_argument("--window", type=float, default=10.0, help="seconds, of a phone's pushes")
-    parser.add_argument("--per-second", type=float, default=10_000, help="pushes at most")
+    parser.add_argument("--per-second", type=float, default=1_000, help="pushes at most")
     parser.add_argument("--edges", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds to converge")
     parser.add_argument(

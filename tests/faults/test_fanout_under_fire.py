@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--passes", "1500", "--registrations", "2250", "--devices", "100", "--gone", "10"]
+SMALL = [
+    *("--passes", "1500", "--registrations", "2250", "--devices", "100", "--gone", "10"),
+    *("--window", "1", "--per-second", "2000"),
+]
 
 
 def _play(*arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.faults.fanout", *SMALL, "--window", "1", *arguments]
+    command = [sys.executable, "-m", "tests.faults.fanout", *SMALL, *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=290, cwd=ROOT
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,6 +15,10 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _MAX_CLIENTS: Final = 100_000  # some 15 MB
 _SUBSCRIBER_BITS: Final = 64  # of an IPv6 address: what one customer of a provider usually has
 _MAX_HOPS: Final = 20
+# Some proxies write the client's port too: "192.0.2.1:443", "[2001:db8::1]:443" or "[2001:db8::1]".
+_WITH_PORT: Final = re.compile(
+    r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+)\](?::[0-9]{1,5})?", re.ASCII
+)
 
 
 class ClientRates:
@@ -79,7 +84,7 @@ class ClientAddresses:
         if self._is_trusted(address):
             hops = ",".join(forwarded_for).split(",")[-_MAX_HOPS:]
             for hop in reversed(hops):
-                next_one = _parse(hop.strip())
+                next_one = _parse(_without_port(hop.strip()))
                 if next_one is None:
                     break
                 address = next_one
@@ -91,6 +96,11 @@ class ClientAddresses:
         return any(
             address.version == network.version and address in network for network in self._trusted
         )
+
+
+def _without_port(hop: str) -> str:
+    match = _WITH_PORT.fullmatch(hop)
+    return hop if match is None else match["v4"] or match["v6"]
 
 
 def _parse(text: str) -> _Address | None:

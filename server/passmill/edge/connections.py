@@ -9,7 +9,7 @@ so once in a while we ask it for those of this port.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import os
 import socket
 import struct
@@ -39,6 +39,7 @@ _LEAST_BYTES_A_SECOND: Final = 256
 # From so much of the places on, they become free sooner.
 _CROWDED: Final = 0.75
 _CROWDED_SHARE: Final = 0.1
+_OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
 
 @dataclass(slots=True)
@@ -77,12 +78,25 @@ class ConnectionWatch:
         pause = min(self._idle_seconds / _ROUNDS_A_PERIOD, _MAX_PAUSE_SECONDS)
         while True:
             await asyncio.sleep(pause)
+            await self.try_to_look()
+
+    async def try_to_look(self, *, idle_seconds: float | None = None) -> None:
+        """Looks as `look` does; logs it when that fails, and the next time may do better."""
+        try:
             # Some microseconds a connection: too long for the loop when there are thousands.
-            await asyncio.to_thread(self.look)
+            await asyncio.to_thread(self.look, idle_seconds=idle_seconds)
+        except OSError as error:
+            # Of files there may be none for a trace either.
+            self._log.warning("edge.not_watched", problem=error.strerror)
+        except Exception:  # noqa: BLE001 - a fault here must not take the process down
+            self._log.exception("edge.not_watched")
 
     def look(self, *, idle_seconds: float | None = None) -> int:
         """Cuts what is idle or too slow by now; gives how many connections there are.
-        `idle_seconds`: None for the usual time, less where places are few."""
+        `idle_seconds`: None for the usual time, less where places are few.
+
+        Raises OSError when no more files can be opened; what was seen before is kept.
+        """
         if sys.platform != "linux":
             return 0
         if idle_seconds is None:
@@ -92,9 +106,13 @@ class ConnectionWatch:
             numbers = [int(entry.name) for entry in entries]
         for number in numbers:
             # A number may mean another file by now: its copy is what is looked at, and cut.
-            with contextlib.suppress(OSError), _copy(number) as connection:
-                if self._is_ours(connection):
-                    self._look_at(connection, number, idle_seconds, seen)
+            try:
+                with _copy(number) as connection:
+                    if self._is_ours(connection):
+                        self._look_at(connection, number, idle_seconds, seen)
+            except OSError as error:  # no socket, the one that listens, or one that is closing
+                if error.errno in _OUT_OF_FILES:
+                    raise
         self._watched = seen
         self._metrics.connections(len(seen))
         return len(seen)

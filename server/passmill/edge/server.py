@@ -31,6 +31,10 @@ _PROBE_SECONDS: Final = 0.02
 _LAST_IDLE_SECONDS: Final = 1.0
 
 
+class ServerEnded(Exception):
+    """The server ended without being told to: nobody is served any more."""
+
+
 @asynccontextmanager
 async def open_edge_server(
     door: EdgeDoor,
@@ -44,7 +48,7 @@ async def open_edge_server(
     it has.
 
     TLS 1.2 and up, HTTP/2 and 1.1 by ALPN. Raises OSError or granian's errors when it cannot
-    listen.
+    listen, and ServerEnded, in a group, when it ceases to.
     """
     server = Server(
         door,
@@ -71,15 +75,30 @@ async def open_edge_server(
         ssl_ca=place.client_ca_file,
         ssl_client_verify=place.client_ca_file is not None,
     )
+    stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(server.serve())
+        serving = tasks.create_task(_serve(server, stopping))
         await _wait_until_open(place.host, port, serving)
         watching = tasks.create_task(watch.run_forever())
         try:
             yield
         finally:
+            stopping.set()
             watching.cancel()
             await _stop(server, serving, watch, door, drain_seconds)
+
+
+async def _serve(server: Server, stopping: asyncio.Event) -> None:
+    """Until `stopping`; whatever ends the server before that is an error."""
+    task = asyncio.current_task()
+    try:
+        await server.serve()
+    except asyncio.CancelledError:
+        if task is None or task.cancelling():
+            raise
+        # Not of us: a task of the server's own was, and it waited for that.
+    if not stopping.is_set():
+        raise ServerEnded("The HTTPS server ended by itself.")
 
 
 async def _wait_until_open(host: str, port: int, serving: asyncio.Task[None]) -> None:
@@ -110,7 +129,7 @@ async def _stop(
     end = loop.time() + drain_seconds
     while not serving.done() and loop.time() < end:
         if door.under_way == 0:
-            await asyncio.to_thread(lambda: watch.look(idle_seconds=_LAST_IDLE_SECONDS))
+            await watch.try_to_look(idle_seconds=_LAST_IDLE_SECONDS)
         await asyncio.wait([serving], timeout=_LAST_IDLE_SECONDS / 4)
     if not serving.done():
         structlog.get_logger("passmill.edge").warning("edge.drain_cut", seconds=drain_seconds)

@@ -17,13 +17,16 @@ from passmill.push.redis_link import RedisLink
 _KEY: Final = "passmill:pace"
 _BURST_SECONDS: Final = 0.1
 _MICRO: Final = 1_000_000
+_MOST_AHEAD: Final = 100  # turns: 10 s, where a turn is a tenth of a second
 
-# KEYS: the bucket. ARGV: how many, microseconds each, microseconds that may have been saved up.
-# Gives how many microseconds to wait. Redis' own clock, so that workers' need not agree.
+# KEYS: the bucket. ARGV: how many, microseconds each, microseconds that may have been saved up,
+# microseconds that may be reserved. Gives how many microseconds to wait. Redis' own clock, so that
+# workers' need not agree; where it was put back, what was reserved lies far ahead, and is nothing.
 _RESERVE: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local from = tonumber(redis.call('GET', KEYS[1]) or '0')
+if from > now + ARGV[4] then from = now end
 if from < now - ARGV[3] then from = now - ARGV[3] end
 local till = from + ARGV[1] * ARGV[2]
 local life = math.ceil(math.max(till - now, 0) / 1000) + 1000
@@ -57,7 +60,14 @@ class PushPace:
     async def wait(self, count: int) -> float:
         """Returns when so many may go out, at most `most_at_once`; gives the seconds waited."""
         reply = await self._link.ask_one(
-            "EVAL", _RESERVE, 1, _KEY, count, self._each_us, round(_BURST_SECONDS * _MICRO)
+            "EVAL",
+            _RESERVE,
+            1,
+            _KEY,
+            count,
+            self._each_us,
+            round(_BURST_SECONDS * _MICRO),
+            _MOST_AHEAD * max(self._each_us, round(_BURST_SECONDS * _MICRO)),
         )
         seconds = reply / _MICRO if isinstance(reply, int) else self._reserve_own(count)
         if seconds > 0:

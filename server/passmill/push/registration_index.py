@@ -19,6 +19,8 @@ whatever T is. Nothing needs to be told when a device registers.
 - *Two who write at once*: what was read above T is written only if the mark is the one its writer
   read. If T did not move, rows above T may be written in any order: they are read again each time.
   A bucket that was filled anew is right by itself, whichever it replaces.
+- *Emptied while a bucket is filled anew*: what is being built counts its pages (field `n`), takes
+  one only after the one before, and takes the bucket's place only if it has them all.
 - *Another database, or the same one after a failover that lost commits*: transaction numbers begin
   to mean something else. The mark names the system, the database and the timeline; a bucket that
   names others is not used.
@@ -57,8 +59,15 @@ return {mark, table.concat(found)}
 
 # KEYS: the bucket. ARGV: the mark it must have ('' for any), the mark it gets ('' to leave it), its
 # life in seconds, then registrations: of each 16 bytes pass, 8 bytes device number, 1 byte length
-# (0: it ended), token.
+# (0: it ended), token; the page's number where a bucket is being built, which must have the one
+# before (or this one already: a question may be asked twice), else 0.
 _APPLY: Final = """
+local page = tonumber(ARGV[5])
+if page > 0 then
+  local pages = tonumber(redis.call('HGET', KEYS[1], 'n') or '0')
+  if pages ~= page - 1 and pages ~= page then return 0 end
+  redis.call('HSET', KEYS[1], 'n', ARGV[5])
+end
 if ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'w') ~= ARGV[1] then return 0 end
 local all, at, fields = ARGV[4], 1, {}
 while at <= #all do
@@ -88,8 +97,14 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
 """
 
-# KEYS: the bucket, what was built for it. ARGV: the mark it gets, its life in seconds.
+# KEYS: the bucket, what was built for it. ARGV: the mark it gets, its life in seconds, how many
+# pages it must have.
 _REPLACE: Final = """
+if (redis.call('HGET', KEYS[2], 'n') or '0') ~= ARGV[3] then
+  redis.call('DEL', KEYS[2])
+  return 0
+end
+redis.call('HDEL', KEYS[2], 'n')
 redis.call('HSET', KEYS[2], 'w', ARGV[1])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('RENAME', KEYS[2], KEYS[1])
@@ -191,20 +206,30 @@ class BucketBuild:
         self._link = link
         self._key = _key(tenant_id, bucket)
         self._building = f"passmill:{{{tenant_id}:{bucket}}}:building:{secrets.token_hex(8)}"
+        self._pages = 0
 
     async def add(self, registrations: bytes) -> bool:
         """Adds registrations, each once, as `encode_registration` writes them; False when Redis did
-        not take them."""
+        not take them, or has lost what was added before."""
+        self._pages += 1
         reply = await self._link.ask(
-            [_apply(self._building, registrations, before=None, after=None)]
+            [_apply(self._building, registrations, before=None, after=None, page=self._pages)]
         )
         return reply is not None and reply[0] == 1
 
     async def finish(self, *, after: Mark) -> bool:
         """Puts it in place of the bucket, whatever that is by now: it is right by itself. `after`:
-        how far the first of its pages followed. False when Redis did not answer."""
+        how far the first of its pages followed. False when Redis did not answer, or has lost some
+        of its pages."""
         reply = await self._link.ask_one(
-            "EVAL", _REPLACE, 2, self._key, self._building, after.encode(), _LIFE_SECONDS
+            "EVAL",
+            _REPLACE,
+            2,
+            self._key,
+            self._building,
+            after.encode(),
+            _LIFE_SECONDS,
+            self._pages,
         )
         return reply == 1
 
@@ -261,7 +286,9 @@ def encode_registration(change: IndexChange) -> bytes:
     return change.pass_id + (entry or change.device_number.to_bytes(8, "big") + b"\0")
 
 
-def _apply(key: str, registrations: bytes, *, before: Mark | None, after: Mark | None) -> Command:
+def _apply(
+    key: str, registrations: bytes, *, before: Mark | None, after: Mark | None, page: int = 0
+) -> Command:
     return (
         "EVAL",
         _APPLY,
@@ -271,6 +298,7 @@ def _apply(key: str, registrations: bytes, *, before: Mark | None, after: Mark |
         after.encode() if after else b"",
         _LIFE_SECONDS if after else _BUILDING_SECONDS,
         registrations,
+        page,
     )
 
 

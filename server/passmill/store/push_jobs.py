@@ -28,7 +28,8 @@ class PushPayload:
     devices.
 
     `push_id`: names the job for good, also when it is done again after its worker died.
-    `rounds`: how often these devices were pushed in vain already; 0 for a change's first push.
+    `rounds`: how often these devices were pushed in vain already; 0 for a change's first push. Of
+    passes: how often they were not signed yet.
     `is_trailing`: it stands for changes within the window of an earlier push.
     """
 
@@ -90,14 +91,20 @@ async def enqueue_push(tx: Transaction, event_id: UUID, *, is_many: bool = False
 
 
 async def enqueue_pass_push(
-    tx: Transaction, pass_ids: Sequence[PassId], *, delay: timedelta = timedelta()
+    tx: Transaction,
+    pass_ids: Sequence[PassId],
+    *,
+    delay: timedelta = timedelta(),
+    rounds: int = 0,
 ) -> None:
-    """Queues pushes to all who hold these passes, after `delay`."""
+    """Queues pushes to all who hold these passes, after `delay`. `rounds`: how often they were not
+    signed yet."""
     parts = [
         PushPayload(
             tenant_id=tx.tenant_id,
             push_id=new_uuid(),
             pass_ids=pass_ids[start : start + MOST_DEVICES],
+            rounds=rounds,
         ).encode()
         for start in range(0, len(pass_ids), MOST_DEVICES)
     ]

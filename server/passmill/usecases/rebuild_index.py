@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, TypeAlias
 
 import structlog
@@ -114,19 +114,23 @@ class RebuildIndex:
         places = [(tenant_id, bucket) for tenant_id in tenants for bucket in range(BUCKETS)]
         done = registrations = 0
         for start in range(0, len(places), _AT_ONCE):
-            async with asyncio.TaskGroup() as tasks:
-                filling = [
-                    tasks.create_task(self._fill_surely(*place))
-                    for place in places[start : start + _AT_ONCE]
-                ]
-            done += len(filling)
-            registrations += sum(task.result() for task in filling)
+            some = places[start : start + _AT_ONCE]
+            registrations += await self._fill_together(some)
+            done += len(some)
             yield done, len(places), registrations
 
-    async def _fill_surely(self, tenant_id: TenantId, bucket: int) -> int:
-        count = await self.fill(tenant_id, bucket)
-        if count is None:
+    async def _fill_together(self, places: Sequence[_Place]) -> int:
+        failures: Sequence[BaseException] = ()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                filling = [tasks.create_task(self.fill(*place)) for place in places]
+        except* AppError as errors:
+            failures = errors.exceptions
+        if failures:
+            raise failures[0]
+        counts = [task.result() for task in filling]
+        if None in counts:
             raise AppError(
                 reason=Reason.UNAVAILABLE, message="Redis does not answer, or takes no more."
             )
-        return count
+        return sum(count or 0 for count in counts)
