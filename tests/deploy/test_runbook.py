@@ -98,6 +98,7 @@ def test_every_block_is_known() -> None:
         "passmill migrate --before-rollout",
         "passmill serve",
         "passmill serve --role edge",  # tests/edge/test_edge_process.py
+        "passmill registrations rebuild",  # tests/e2e/test_readme.py
     }
     assert shell_block("passmill check-config").splitlines() == [
         "passmill check-config",

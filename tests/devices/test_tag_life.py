@@ -124,7 +124,10 @@ class TagLife(RuleBasedStateMachine):
 
     @rule(number=devices, at=passes, renews=st.booleans())
     def register(self, number: int, at: int, renews: bool) -> None:
-        """A phone registers for a pass of which it has an old version, maybe by a new token."""
+        """A phone registers for a pass of which it has an old version, maybe by a new token. Not
+        while a change is under way, whose end it would wait for."""
+        if at in self._open:
+            return
         phone = self._phones[number]
         if renews:
             phone.device = phone.device.with_token()

@@ -68,7 +68,8 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PASSMILL_", "MAKE", "GIT_")) or name.endswith("_BIN")
+        if not name.startswith(("PASSMILL_", "MAKE", "GIT_", "PROMETHEUS_"))
+        or name.endswith("_BIN")
     }
     return kept | dict(extra)
 
