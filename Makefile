@@ -104,7 +104,7 @@ fanout: tools $(VENV)/ready ## Change 200,000 passes of 300,000 registrations; e
 	@$(PY) -m tests.faults.fanout $(ARGS)
 
 probe: tools $(VENV)/ready ## Send 10,000 requests of any form and 100,000 guesses to the edge
-	@EDGE_CASES=2500 EDGE_GUESSES=100000 $(PY) -m pytest tests/edge/test_probing.py $(ARGS)
+	@EDGE_CASES=1000 EDGE_GUESSES=100000 $(PY) -m pytest tests/edge/test_probing.py $(ARGS)
 
 push-faults: $(VENV)/ready ## Push 100,000 over 200 faults of the service; none may be lost (ARGS="--pushes N --faults N --seed N")
 	@$(PY) -m tests.push.scenario $(ARGS)
