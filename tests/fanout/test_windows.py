@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,7 @@ async def test_a_trailing_push_is_marked_on_the_window_that_was_seen(link: Redis
 async def test_many_changes_in_a_window_are_two_pushes(open_worker_for: Opener) -> None:
     """The first change is pushed at once, all that follow in its window by one push at its end,
     whose device was pushed after the last of them."""
-    async with open_worker_for(window_seconds=1.5) as fan_out:
+    async with open_worker_for(window_seconds=3) as fan_out:
         wallet_pass = await fan_out.club.issue()
         token = await fan_out.register(wallet_pass)
         await fan_out.change(wallet_pass, 100)
@@ -86,6 +87,28 @@ async def test_many_changes_in_a_window_are_two_pushes(open_worker_for: Opener) 
             await fan_out.change(wallet_pass, points)
         await fan_out.all_done()
         assert fan_out.pushed() == {token: 2}
+
+
+async def test_changes_at_the_same_time_share_a_trailing_push(
+    open_worker_for: Opener, link: RedisLink
+) -> None:
+    """Eight jobs that find a window closed at once queue one push for its end, not eight that would
+    follow each other window by window."""
+    async with open_worker_for(window_seconds=600, is_running=False) as fan_out:
+        wallet_pass = await fan_out.club.issue()
+        token = await fan_out.register(wallet_pass)
+        [number] = (await fan_out.tokens()).values()
+        windows = PushWindows(link, window=timedelta(seconds=600))
+        await windows.open(fan_out.tenant_id, PASS_TYPE, [bytes.fromhex(token)], uuid4())
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(8):
+                tasks.create_task(
+                    fan_out.worker.push.push_devices(
+                        _push(fan_out.tenant_id, token, number, is_trailing=False)
+                    )
+                )
+        assert await fan_out.jobs_left() == 1
+        assert fan_out.pushed() == {}
 
 
 async def test_a_device_that_has_a_token_twice_is_pushed_once(open_worker_for: Opener) -> None:

@@ -89,6 +89,7 @@ class PushDevices:
         self._guard = guard
         self._clock = clock
         self._metrics = metrics
+        self._queueing_trailing = asyncio.Lock()
 
     async def __call__(self, wanted: DevicePush) -> None:
         """Every device has been pushed, or a job that will push it is in the queue.
@@ -133,35 +134,49 @@ class PushDevices:
         await self._guard.resume(caller, wanted.topic)
 
     async def _open_windows(self, wanted: DevicePush, tokens: list[bytes]) -> list[bytes]:
-        found = await self._windows.open(wanted.tenant_id, wanted.topic, tokens, wanted.push_id)
-        # A trailing push is never left to another one (`push.windows` says why).
-        trailing = [
-            (token, window)
-            for token, window in zip(tokens, found, strict=True)
-            if window is not None and (wanted.is_trailing or not window.has_trailing)
-        ]
-        if trailing:
-            await self._queue_trailing(wanted, trailing)
-        is_open = [token for token, window in zip(tokens, found, strict=True) if window is None]
+        is_open, needs_trailing = await self._try_windows(wanted, tokens)
+        trailing = len(needs_trailing)
+        if needs_trailing:
+            # Changes of one pass come together: without the lock each would queue a trailing push
+            # of its own before the first of them is seen in the window.
+            async with self._queueing_trailing:
+                late, needs_trailing = await self._try_windows(wanted, list(needs_trailing))
+                is_open += late
+                trailing = len(needs_trailing)
+                if needs_trailing:
+                    await self._queue_trailing(wanted, needs_trailing)
         self._metrics.windows(
             is_open=len(is_open),
-            trailing=len(trailing),
-            joined=len(tokens) - len(is_open) - len(trailing),
+            trailing=trailing,
+            joined=len(tokens) - len(is_open) - trailing,
         )
         return is_open
 
+    async def _try_windows(
+        self, wanted: DevicePush, tokens: list[bytes]
+    ) -> tuple[list[bytes], dict[bytes, ClosedWindow]]:
+        """Whose window is open now, and who needs a trailing push at the end of one."""
+        found = await self._windows.open(wanted.tenant_id, wanted.topic, tokens, wanted.push_id)
+        is_open = [token for token, window in zip(tokens, found, strict=True) if window is None]
+        # A trailing push is never left to another one (`push.windows` says why).
+        return is_open, {
+            token: window
+            for token, window in zip(tokens, found, strict=True)
+            if window is not None and (wanted.is_trailing or not window.has_trailing)
+        }
+
     async def _queue_trailing(
-        self, wanted: DevicePush, trailing: Sequence[tuple[bytes, ClosedWindow]]
+        self, wanted: DevicePush, trailing: Mapping[bytes, ClosedWindow]
     ) -> None:
         async with self._database.transaction(_inside(wanted.tenant_id)) as tx:
             await enqueue_device_push(
                 tx,
-                _devices(wanted, [token for token, _ in trailing]),
-                delay=max(window.left for _, window in trailing) + _AFTER_WINDOW,
+                _devices(wanted, list(trailing)),
+                delay=max(window.left for window in trailing.values()) + _AFTER_WINDOW,
                 is_trailing=True,
             )
         await self._windows.mark_trailing(
-            [window for _, window in trailing if not window.has_trailing]
+            [window for window in trailing.values() if not window.has_trailing]
         )
 
     async def _push(
