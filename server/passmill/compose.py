@@ -44,6 +44,7 @@ from passmill.usecases.create_api_key import CreateApiKey
 from passmill.usecases.create_program import CreateProgram
 from passmill.usecases.create_template import CreateTemplate
 from passmill.usecases.create_tenant import CreateTenant
+from passmill.usecases.edit_pass import EditPass
 from passmill.usecases.find_pass import FindPass
 from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.forget_answers import ForgetAnswers
@@ -112,7 +113,9 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
         metrics=frame.metrics,
         tasks=tasks,
     )
-    passes = _pass_servicer(frame, rendering, groups)
+    find_pass = FindPass(database=frame.database, numbers=rendering.numbers)
+    edit_pass = _edit_pass(frame, rendering, find_pass)
+    passes = _pass_servicer(frame, rendering, groups, find_pass, edit_pass)
     return Services(
         public={
             pass_service.SERVICE: (passes, pass_service.RULES),
@@ -167,11 +170,8 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
     )
 
 
-def _pass_servicer(
-    frame: Frame, rendering: Rendering, groups: IssueGroups
-) -> pass_service.PassServicer:
-    find_pass = FindPass(database=frame.database, numbers=rendering.numbers)
-    change_pass = ChangePass(
+def _edit_pass(frame: Frame, rendering: Rendering, find_pass: FindPass) -> EditPass:
+    return EditPass(
         mutator=frame.mutator,
         find_pass=find_pass,
         load_revision=frame.load_revision,
@@ -181,6 +181,16 @@ def _pass_servicer(
         clock=frame.clock,
         metrics=frame.metrics,
     )
+
+
+def _pass_servicer(
+    frame: Frame,
+    rendering: Rendering,
+    groups: IssueGroups,
+    find_pass: FindPass,
+    edit_pass: EditPass,
+) -> pass_service.PassServicer:
+    change_pass = ChangePass(edit_pass=edit_pass)
     return pass_service.PassServicer(
         use_cases=pass_service.PassUseCases(
             issue_passes=IssuePasses(
