@@ -31,12 +31,20 @@ class CountingDatabase(Database):
 
     @asynccontextmanager
     async def transaction(
-        self, caller: Caller, *, read_only: bool = False, presented_key: str = ""
+        self,
+        caller: Caller,
+        *,
+        read_only: bool = False,
+        presented_key: str = "",
+        presented_secret: bytes = b"",
     ) -> AsyncIterator[Transaction]:
         """As ever."""
         self.transactions += 1
         async with super().transaction(
-            caller, read_only=read_only, presented_key=presented_key
+            caller,
+            read_only=read_only,
+            presented_key=presented_key,
+            presented_secret=presented_secret,
         ) as tx:
             yield tx
 

@@ -16,7 +16,8 @@ from tests.support.postgres import Database as MadeDatabase
 
 _SETTINGS = (
     "SELECT current_setting('passmill.tenant_id', true),"
-    " current_setting('passmill.operator', true), current_setting('passmill.key_id', true)"
+    " current_setting('passmill.operator', true), current_setting('passmill.key_id', true),"
+    " current_setting('passmill.secret_hash', true)"
 )
 
 
@@ -63,12 +64,13 @@ async def test_block_commits_or_rolls_back(pool: Database) -> None:
 
 
 async def test_settings_end_with_the_transaction(pool: Database) -> None:
-    """Tenant, operator and presented key hold inside the block alone, on the same connection."""
-    deadline = asyncio.get_running_loop().time() + 30
-    async with pool.transaction(operator_caller(deadline=deadline), presented_key="abc") as tx:
-        assert tuple(await tx.fetch_one(_SETTINGS) or ()) == ("0", "on", "abc")
+    """Tenant, operator, presented key and secret hold inside the block alone, on the same
+    connection."""
+    operator = operator_caller(deadline=asyncio.get_running_loop().time() + 30)
+    async with pool.transaction(operator, presented_key="abc", presented_secret=b"\x0f'") as tx:
+        assert tuple(await tx.fetch_one(_SETTINGS) or ()) == ("0", "on", "abc", "0f27")
     async with pool.transaction(caller(9)) as tx:
-        assert tuple(await tx.fetch_one(_SETTINGS) or ()) == ("9", "off", "")
+        assert tuple(await tx.fetch_one(_SETTINGS) or ()) == ("9", "off", "", "")
         assert tx.tenant_id == 9
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from typing import Any
 
 import grpc
 import pytest
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from passmill.domain.callers import Scope
+from passmill.domain.ids import OPERATOR_TENANT, TenantId
 from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.access_service import RULES, SERVICE
@@ -174,3 +176,24 @@ def test_a_method_nobody_thought_about_is_not_served(
     )
     with pytest.raises(ValueError, match=r"Caller|Nothing"):
         door.handlers(SERVICE, servicer, rules)
+
+
+async def test_a_public_method_asks_for_no_credential() -> None:
+    """A public method is let in without looking for a credential, as a caller without rights in no
+    tenant; inside the tenant its secret is of, it still has none."""
+    servicer = Answers(answer_nothing)
+    rules = {"GetCaller": MethodRule(scope=None, is_public=True)}
+    async with open_small_door(answer_nothing, servicer=servicer, rules=rules, nobody=True) as door:
+        await door.call()
+    [call] = servicer.calls
+    for caller in (call.caller, call.within(TenantId(7)).caller):
+        assert (caller.scopes, caller.is_operator) == (frozenset(), False)
+    assert call.caller.tenant_id == OPERATOR_TENANT
+    assert call.within(TenantId(7)).caller.tenant_id == 7
+
+
+@pytest.mark.parametrize("demand", [{"scope": Scope.READ}, {"scope": None, "operator_only": True}])
+def test_a_public_method_demands_no_right(demand: dict[str, Any]) -> None:
+    """A rule that is public and demands a right is a contradiction."""
+    with pytest.raises(ValueError, match="public"):
+        MethodRule(is_public=True, **demand)

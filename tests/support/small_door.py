@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from passmill.domain.callers import Caller, operator_caller
 from passmill.domain.keyring import Keyring
+from passmill.errors import AppError, Reason
 from passmill.rpc.access_service import RULES, SERVICE
-from passmill.rpc.door import Call, Door
+from passmill.rpc.door import Call, Door, MethodRule
 from passmill.rpc.status import RequestValidator
 from passmill.telemetry.metrics import Metrics
 from passmill.v1 import access_service_pb2 as pb
@@ -32,14 +33,24 @@ class Anybody:
         return operator_caller(deadline=deadline)
 
 
+class Nobody:
+    """Lets nobody in."""
+
+    async def authenticate(self, credential: str | None, *, deadline: float) -> Caller:
+        """AppError UNAUTHENTICATED, whatever the credential."""
+        raise AppError(reason=Reason.UNAUTHENTICATED, message="No.")
+
+
 class Answers:
     """A servicer that does what a test says."""
 
     def __init__(self, answering: Answering) -> None:
         self.answering = answering
+        self.calls: list[Call] = []
 
-    async def get_caller(self, _: pb.GetCallerRequest, __: Call) -> Message:
+    async def get_caller(self, _: pb.GetCallerRequest, call: Call) -> Message:
         """What the test says."""
+        self.calls.append(call)
         return await self.answering()
 
 
@@ -66,19 +77,24 @@ class SmallDoor:
 
 @asynccontextmanager
 async def open_small_door(
-    answering: Answering, *, max_calls: int = 100
+    answering: Answering,
+    *,
+    max_calls: int = 100,
+    servicer: Answers | None = None,
+    rules: Mapping[str, MethodRule] = RULES,
+    nobody: bool = False,
 ) -> AsyncIterator[SmallDoor]:
-    """Serves the method on a free port of the loopback."""
+    """Serves the method on a free port of the loopback. `nobody`: no credential is any good."""
     registry = CollectorRegistry()
     door = Door(
-        authenticator=Anybody(),
+        authenticator=Nobody() if nobody else Anybody(),
         keyring=Keyring(secrets.token_bytes(32)),
         metrics=Metrics(registry),
         validator=RequestValidator(),
         max_calls=max_calls,
     )
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers([door.handlers(SERVICE, Answers(answering), RULES)])
+    server.add_generic_rpc_handlers([door.handlers(SERVICE, servicer or Answers(answering), rules)])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     options = [("grpc.use_local_subchannel_pool", 1)]

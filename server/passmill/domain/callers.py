@@ -33,7 +33,7 @@ class Caller:
     is_operator: bool = False
 
     def acting_for(self, tenant_id: TenantId) -> Caller:
-        """An operator's call, at work inside one tenant."""
+        """The call of an operator, or of a public method, at work inside one tenant."""
         return Caller(
             tenant_id=tenant_id,
             key_id=self.key_id,
@@ -46,6 +46,11 @@ class Caller:
 def internal_caller(tenant_id: TenantId, *, deadline: float) -> Caller:
     """Work of the service itself inside one tenant (finishing signatures, loading templates)."""
     return Caller(tenant_id=tenant_id, key_id="internal", scopes=frozenset(), deadline=deadline)
+
+
+def public_caller(*, deadline: float) -> Caller:
+    """Somebody without a credential, who sees no tenant's row but by a secret that is presented."""
+    return Caller(tenant_id=OPERATOR_TENANT, key_id="public", scopes=frozenset(), deadline=deadline)
 
 
 def operator_caller(*, deadline: float) -> Caller:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -24,7 +24,8 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from passmill.domain.callers import Caller, Scope
+from passmill.domain.callers import Caller, Scope, public_caller
+from passmill.domain.ids import TenantId
 from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.status import RequestValidator, code_of, to_status
@@ -34,6 +35,7 @@ from passmill.usecases.mutation import Answer, Mutation
 
 REPLAYED_METADATA = "passmill-replayed"
 _READ_SECONDS = 30.0  # for a read that came without a deadline
+_SOON = timedelta(milliseconds=200)
 
 Result: TypeAlias = Message | Answer
 
@@ -49,11 +51,18 @@ class Authenticator(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRule:
     """What a method demands. `scope` None: any credential of this door. `mutates`: request id and
-    deadline needed; a stream, whose messages may be repeated, never does."""
+    deadline needed; a stream, whose messages may be repeated, never does. `is_public`: no
+    credential; the request holds a secret, by which the use case finds the tenant
+    (`presented_secret` of `Database.transaction`; then `Call.within`)."""
 
     scope: Scope | None
     mutates: bool = False
     operator_only: bool = False
+    is_public: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_public and (self.scope is not None or self.operator_only):
+            raise ValueError("A public method cannot demand a right.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,10 @@ class Call:
     caller: Caller
     method: str
     fingerprint: bytes
+
+    def within(self, tenant_id: TenantId) -> Call:
+        """This call of a public method, inside the tenant that its secret turned out to be of."""
+        return replace(self, caller=self.caller.acting_for(tenant_id))
 
     def mutation(
         self,
@@ -297,6 +310,8 @@ class Door:
         rule: MethodRule,
         deadline: float,
     ) -> Caller:
+        if rule.is_public:
+            return public_caller(deadline=deadline)
         credential = _credential(tuple(context.invocation_metadata() or ()))
         caller = await self._authenticator.authenticate(credential, deadline=deadline)
         if rule.operator_only and not caller.is_operator:
@@ -364,19 +379,13 @@ def _deadline(started: float, remaining: float | None) -> float | None:
 
 
 def _crowded() -> AppError:
-    return AppError(
-        reason=Reason.RATE_LIMITED,
-        message="Too many calls at once. Retry with the same request_id.",
-        retry_after=timedelta(milliseconds=200),
-    )
+    message = "Too many calls at once. Retry with the same request_id."
+    return AppError(reason=Reason.RATE_LIMITED, message=message, retry_after=_SOON)
 
 
 def _ending() -> AppError:
-    return AppError(
-        reason=Reason.UNAVAILABLE,
-        message="This process ends. Call again: another one goes on.",
-        retry_after=timedelta(milliseconds=200),
-    )
+    message = "This process ends. Call again: another one goes on."
+    return AppError(reason=Reason.UNAVAILABLE, message=message, retry_after=_SOON)
 
 
 def _credential(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:

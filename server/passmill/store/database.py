@@ -159,13 +159,19 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, caller: Caller, *, read_only: bool = False, presented_key: str = ""
+        self,
+        caller: Caller,
+        *,
+        read_only: bool = False,
+        presented_key: str = "",
+        presented_secret: bytes = b"",
     ) -> AsyncIterator[Transaction]:
         """A transaction inside the caller's tenant; commits when the block ends, rolls back when it
         raises.
 
         `presented_key`: the id of an API key that shall be visible whatever its tenant (for
-        authentication).
+        authentication). `presented_secret`: the SHA-256 of a secret whose row shall be visible, in
+        the tables with a policy for `passmill.secret_hash` (in hex), whatever its tenant.
         """
         seconds = _seconds_left(caller.deadline)
         with _translated_errors(read_only=read_only):
@@ -178,6 +184,7 @@ class Database:
                     f"{begin}; SET LOCAL passmill.tenant_id = '{int(caller.tenant_id)}';"
                     f" SET LOCAL passmill.operator = '{'on' if caller.is_operator else 'off'}';"
                     f" SET LOCAL passmill.key_id = '{_plain(presented_key)}';"
+                    f" SET LOCAL passmill.secret_hash = '{presented_secret.hex()}';"
                     f" SET LOCAL statement_timeout = {_milliseconds(seconds)}",
                     timeout=seconds,
                 )
