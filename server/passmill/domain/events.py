@@ -41,6 +41,7 @@ class EventKind(enum.StrEnum):
     API_KEY_REVOKED = "api_key.revoked"
     SIGNING_IDENTITY_UPLOADED = "signing_identity.uploaded"
     SIGNING_IDENTITY_ACTIVATED = "signing_identity.activated"
+    BALANCE_POSTED = "balance.posted"
 
 
 class EventPlace(NamedTuple):
