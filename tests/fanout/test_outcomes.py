@@ -16,7 +16,7 @@ from passmill.domain.push_outcomes import PushState
 from passmill.domain.registrations import RemoveReason
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.fanout.conftest import Opener
-from tests.support.fan_out import FanOut, until
+from tests.support.fan_out import WAIT_SECONDS, FanOut, until
 
 LATER = timedelta(hours=1)
 
@@ -131,6 +131,93 @@ async def test_a_refused_topic_stops_and_goes_on(
 async def stopped(fan_out: FanOut) -> list[asyncpg.Record]:
     """Stopped pass types."""
     return list(await fan_out.club.tenant.fetch("SELECT * FROM stopped_topics"))
+
+
+async def test_a_topic_that_was_good_deletes_nothing_when_it_is_refused(
+    open_worker_for: Opener, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Phones that were reached before, and a certificate that then fits none of them: the topic
+    stops once, nobody is deleted, and all hear when it fits again."""
+    async with open_worker_for() as fan_out:
+        wallet_pass, tokens = await held_by(fan_out, 20)
+        await fan_out.change(wallet_pass, 100)
+        await fan_out.all_done()
+        wrong = Rule(answer=Refuse(status=400, reason="DeviceTokenNotForTopic"))
+        fan_out.apns.play(Script(rules=(wrong,)))
+        asked = len(fan_out.apns.log.records)
+        await fan_out.change(wallet_pass, 101)
+        await until(lambda: len(fan_out.apns.log.records) >= asked + 23)
+        assert len(await stopped(fan_out)) == 1
+        assert set(await fan_out.tokens()) == set(tokens)
+        fan_out.apns.play(Script())
+        await fan_out.all_pushed(tokens, times=2)
+        await fan_out.all_done()
+        assert await fan_out.end_reasons() == {None: 20}
+    assert "".join(capfd.readouterr()).count("push.topic_stopped") == 1
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+async def test_junk_tokens_end_and_stop_the_topic_once_at_most(
+    is_first: bool, open_worker_for: Opener, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Six tokens that Apple does not know, all of one pass: they end, and do not stop a topic that
+    has good ones; where they come first they do, until a good one is there. All good ones are
+    pushed."""
+    async with open_worker_for() as fan_out:
+        good = [] if is_first else [await held_by(fan_out, 1) for _ in range(3)]
+        evil, junk = await held_by(fan_out, 6)
+        fan_out.apns.play(unknown(junk))
+        await fan_out.change(evil, 100)
+        await until(lambda: {each.token for each in fan_out.apns.log.records} >= set(junk))
+        if is_first:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not await stopped(fan_out):  # noqa: ASYNC110 - done by the worker
+                    await asyncio.sleep(0.05)
+            good = [await held_by(fan_out, 1) for _ in range(3)]
+        for wallet_pass, _ in good:
+            await fan_out.change(wallet_pass, 200)
+        await fan_out.all_pushed([token for _, [token] in good])
+        await fan_out.all_done()
+        assert await fan_out.end_reasons() == {RemoveReason.TOKEN_GONE: 6, None: 3}
+        assert set(await fan_out.tokens()) == {token for _, [token] in good}
+        assert await stopped(fan_out) == []
+    assert "".join(capfd.readouterr()).count("push.topic_stopped") == is_first
+
+
+async def test_junk_tokens_of_a_pass_with_good_ones_end(
+    fan_out: FanOut, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Six tokens that Apple does not know and three that it does, on one pass: those end, and the
+    topic goes on."""
+    wallet_pass, tokens = await held_by(fan_out, 9)
+    fan_out.apns.play(unknown(tokens[:6]))
+    await fan_out.change(wallet_pass, 100)
+    await fan_out.all_done()
+    assert set(await fan_out.tokens()) == set(tokens[6:])
+    assert "push.topic_stopped" not in "".join(capfd.readouterr())
+
+
+def unknown(tokens: list[str]) -> Script:
+    """Apple does not know these."""
+    refused = Refuse(status=400, reason="BadDeviceToken")
+    return Script(rules=(Rule(answer=refused, tokens=frozenset(tokens)),))
+
+
+async def test_a_token_that_is_gone_proves_the_topic(open_worker_for: Opener) -> None:
+    """A stopped topic is tried with a token that is gone since a known time: Apple knows it as the
+    topic's, so pushes go on, and its registration ends."""
+    async with open_worker_for(is_running=False) as fan_out:
+        wallet_pass, [token] = await held_by(fan_out, 1)
+        fan_out.apns.tokens.retire(token, datetime.now(UTC) + LATER)
+        await fan_out.club.tenant.fetch(
+            "INSERT INTO stopped_topics SELECT tenant_id, pass_type_identifier, 'TopicDisallowed',"
+            " now(), now() FROM devices"
+        )
+        await fan_out.change(wallet_pass, 100)
+        async with open_worker_for() as other:
+            await other.all_done()
+        assert await stopped(fan_out) == []
+        assert await fan_out.end_reasons() == {RemoveReason.TOKEN_GONE: 1}
 
 
 async def test_busy_answers_are_pushed_later(fan_out: FanOut) -> None:

@@ -88,8 +88,11 @@ def test_unreachable(reason: str, verdict: str) -> None:
 
 
 def test_accepted_and_invalidated() -> None:
-    """Accepted says nothing further; an invalidated token is dead."""
+    """Accepted says nothing further of its token, an invalidated one is dead; both say that the
+    topic is good, which no refusal does."""
     assert _verdict(ACCEPTED) == _OURS
     at = datetime(2026, 11, 1, tzinfo=UTC)
     dead = PushOutcome(state=PushState.INVALIDATED, status=410, reason="Unregistered", at=at)
     assert _verdict(dead) == _TOKEN
+    refused = PushOutcome(state=PushState.REJECTED, status=400, reason="BadDeviceToken")
+    assert [each.proves_topic for each in (ACCEPTED, dead, refused)] == [True, True, False]

@@ -63,6 +63,12 @@ class PushOutcome:
         )
 
     @property
+    def proves_topic(self) -> bool:
+        """Apple takes this certificate for this topic: it accepts, or knows since when a token of
+        the topic is dead."""
+        return self.state in (PushState.ACCEPTED, PushState.INVALIDATED)
+
+    @property
     def stops_topic(self) -> bool:
         """No push of this topic will pass before somebody puts the certificate right; no token is
         to blame."""

@@ -37,15 +37,11 @@ class TopicTally:
         self._accepted = self._blamed = 0
 
     @property
-    def is_topic_to_blame(self) -> bool:
-        """More tokens are refused than die by themselves, and few are accepted."""
-        return self._are_many and self._accepted < self._blamed
+    def is_in_doubt(self) -> bool:
+        """More tokens are refused than die by themselves: it may be the topic."""
+        return self._blamed > max(_FEW, (self._accepted + self._blamed) // _SHARE)
 
     @property
     def are_tokens_to_blame(self) -> bool:
         """So few tokens are refused, while others are accepted, that each is dead by itself."""
-        return self._accepted > 0 and not self._are_many
-
-    @property
-    def _are_many(self) -> bool:
-        return self._blamed > max(_FEW, (self._accepted + self._blamed) // _SHARE)
+        return self._accepted > 0 and not self.is_in_doubt

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from passmill.domain.device_statistics import NO_CAMPAIGN
 from passmill.domain.ids import PassId, TenantId, new_uuid
-from passmill.domain.registrations import DeviceNumber, RemoveReason, UpdateTag
+from passmill.domain.registrations import DeviceNumber, RemoveReason, UpdateTag, Wallet
 from passmill.store.database import Transaction
 
 
@@ -108,6 +108,39 @@ async def record_pushes(tx: Transaction, records: Sequence[PushRecord], *, now: 
             state,
             reason,
         )
+
+
+async def find_reached_device(
+    tx: Transaction, pass_type_identifier: str, *, besides: Sequence[str], near: str, reached: int
+) -> tuple[DeviceNumber, str] | None:
+    """Number and push token of the device of a pass type that is most likely to be reached, but for
+    these tokens: one whose last push ended as `reached`, else one never pushed, else the one that
+    was not for longest. None when there is none. `near`: from which of the devices' own names on to
+    look, as only thousands are looked at. One statement."""
+    row = await tx.fetch_one(
+        """
+        SELECT device_number, push_token FROM (
+            (SELECT device_number, push_token, wallet, push_state, push_time FROM devices
+                WHERE tenant_id = $1 AND pass_type_identifier = $2
+                    AND device_library_identifier >= $3
+                ORDER BY device_library_identifier LIMIT 2000)
+            UNION ALL
+            (SELECT device_number, push_token, wallet, push_state, push_time FROM devices
+                WHERE tenant_id = $1 AND pass_type_identifier = $2
+                    AND device_library_identifier < $3
+                ORDER BY device_library_identifier LIMIT 2000)
+        ) AS candidates
+        WHERE wallet = $4 AND push_token <> '' AND push_token <> ALL($5)
+        ORDER BY coalesce(push_state = $6, false) DESC, push_time NULLS FIRST LIMIT 1
+        """,
+        tx.tenant_id,
+        pass_type_identifier,
+        near,
+        Wallet.APPLE,
+        besides,
+        reached,
+    )
+    return (DeviceNumber(row["device_number"]), row["push_token"]) if row else None
 
 
 async def forget_tokens(

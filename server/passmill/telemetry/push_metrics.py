@@ -58,7 +58,7 @@ class PushMetrics:
         )
         self._held = Counter(
             "passmill_push_endings_held_total",
-            "Registrations that APNs' answers would end, left alone as too many came at once.",
+            "Tokens that APNs refused, left alone as nothing showed that the topic is good.",
             registry=registry,
         )
         self._ended = Counter(
@@ -131,7 +131,7 @@ class PushMetrics:
         self._windows.labels("joined").inc(joined)
 
     def endings_held(self, count: int) -> None:
-        """Tokens that were refused stay, as too many were at once."""
+        """Tokens that were refused stay, as it may be the topic."""
         self._held.inc(count)
 
     def registrations_ended(self, count: int) -> None:

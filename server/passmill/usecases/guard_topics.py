@@ -69,8 +69,12 @@ class GuardTopics:
                     return False
         raise _stopped(max(probe_time - now, _LEAST_WAIT))
 
-    async def judge(self, caller: Caller, topic: str, outcomes: Sequence[PushOutcome]) -> None:
-        """Looks at how pushes ended. AppError UNAVAILABLE when its pushes are stopped by that."""
+    async def judge(self, caller: Caller, topic: str, outcomes: Sequence[PushOutcome]) -> bool:
+        """Looks at how pushes ended; gives whether so many tokens were refused that it may be the
+        topic: the caller finds out, and calls `stop` or `clear`.
+
+        AppError UNAVAILABLE when its pushes are stopped, as no token can be to blame.
+        """
         accepted = sum(each.state is PushState.ACCEPTED for each in outcomes)
         tally = self._tally(caller, topic)
         tally.note(
@@ -81,9 +85,11 @@ class GuardTopics:
         refused = next((each for each in outcomes if each.stops_topic), None)
         if refused is not None and not accepted:
             await self.stop(caller, topic, refused.reason or str(refused.status))
-        if tally.is_topic_to_blame:
-            last = next(each for each in reversed(outcomes) if is_blamed(each))
-            await self.stop(caller, topic, last.reason)
+        return tally.is_in_doubt and any(is_blamed(each) for each in outcomes)
+
+    def clear(self, caller: Caller, topic: str) -> None:
+        """Forgets what was refused, as the topic was not to blame."""
+        self._tally(caller, topic).clear()
 
     def are_tokens_to_blame(self, caller: Caller, topic: str) -> bool:
         """Whether tokens that are refused may end: so few are, while others are accepted."""
@@ -107,8 +113,8 @@ class GuardTopics:
         raise _stopped(self._probe_every)
 
     async def resume(self, caller: Caller, topic: str) -> None:
-        """Lets its pushes go on, as one was accepted."""
-        self._tally(caller, topic).clear()
+        """Lets its pushes go on, as one has shown that the topic is good."""
+        self.clear(caller, topic)
         async with self._database.statement(caller) as tx:
             is_new = await stopped_topics.resume_topic(tx, topic)
         if is_new:

@@ -7,7 +7,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final, Protocol
@@ -24,7 +24,7 @@ from passmill.push.windows import ClosedWindow, PushWindows
 from passmill.signing.identities import IdentityCache
 from passmill.signing.native import SigningIdentity
 from passmill.store import devices
-from passmill.store.database import Database
+from passmill.store.database import Database, Transaction
 from passmill.store.push_counts import add_push_counts
 from passmill.store.push_jobs import MOST_DEVICES, enqueue_device_push
 from passmill.telemetry.push_metrics import PushMetrics
@@ -109,9 +109,9 @@ class PushDevices:
             tokens = every[start : start + MOST_DEVICES]
             if not wanted.rounds:
                 tokens = await self._open_windows(wanted, tokens)
-            outcomes = await self._push(wanted, identity, tokens)
-            if outcomes:
-                await self._settle(wanted, dict(zip(tokens, outcomes, strict=True)))
+            ended = await self._push(wanted, identity, tokens)
+            if ended:
+                await self._settle(wanted, ended)
 
     async def _identity(self, wanted: DevicePush) -> SigningIdentity:
         caller = _inside(wanted.tenant_id)
@@ -125,13 +125,41 @@ class PushDevices:
         return identity
 
     async def _probe(self, wanted: DevicePush, identity: SigningIdentity) -> None:
-        # Any of them: one that is dead by itself must not keep the topic stopped.
-        token = secrets.choice(list(wanted.targets))
-        [outcome] = await self._pusher.push(wanted.tenant_id, identity, [token.hex()])
+        # Not its own tokens where there are others: whoever is first in the queue may have bad ones
+        # alone, each time.
+        witness = await self._find_witness(wanted, ()) or _any_of(wanted, list(wanted.targets))
+        outcome = await self._push_witness(witness, identity)
         caller = _inside(wanted.tenant_id)
-        if outcome.state is not PushState.ACCEPTED:
+        if not outcome.proves_topic:
             await self._guard.stop(caller, wanted.topic, outcome.reason)
         await self._guard.resume(caller, wanted.topic)
+
+    async def _find_witness(
+        self, wanted: DevicePush, besides: Sequence[bytes]
+    ) -> DevicePush | None:
+        """A device of the topic that should be reached, other than these: what Apple says to its
+        token, it says of the topic."""
+        async with self._database.statement(_inside(wanted.tenant_id)) as tx:
+            found = await devices.find_reached_device(
+                tx,
+                wanted.topic,
+                besides=[token.hex() for token in besides],
+                near=secrets.token_hex(16),
+                reached=PushState.ACCEPTED,
+            )
+        if found is None:
+            return None
+        number, token = found
+        return replace(wanted, targets={bytes.fromhex(token): [number]})
+
+    async def _push_witness(self, witness: DevicePush, identity: SigningIdentity) -> PushOutcome:
+        ended = await self._push_now(witness, identity, list(witness.targets))
+        [outcome] = ended.values()
+        if not outcome.stops_topic:
+            # Who is not accepted gives way to others the next time.
+            async with self._database.transaction(_inside(witness.tenant_id)) as tx:
+                await self._record(tx, witness, ended)
+        return outcome
 
     async def _open_windows(self, wanted: DevicePush, tokens: list[bytes]) -> list[bytes]:
         is_open, needs_trailing = await self._try_windows(wanted, tokens)
@@ -181,24 +209,56 @@ class PushDevices:
 
     async def _push(
         self, wanted: DevicePush, identity: SigningIdentity, tokens: Sequence[bytes]
-    ) -> list[PushOutcome]:
-        outcomes: list[PushOutcome] = []
+    ) -> dict[bytes, PushOutcome]:
+        every: dict[bytes, PushOutcome] = {}
         for start in range(0, len(tokens), self._pace.most_at_once):
-            some = [token.hex() for token in tokens[start : start + self._pace.most_at_once]]
+            some = tokens[start : start + self._pace.most_at_once]
             self._metrics.paced(await self._pace.wait(len(some)))
             if start:
                 # Another worker may have seen by now that the topic is refused.
                 await self._guard.admit(_inside(wanted.tenant_id), wanted.topic)
-            began = perf_counter()
-            ended = await self._pusher.push(wanted.tenant_id, identity, some)
-            self._metrics.pushed(_by_outcome(ended), seconds=perf_counter() - began)
-            await self._guard.judge(_inside(wanted.tenant_id), wanted.topic, ended)
-            outcomes += ended
-        if outcomes and all(each.reason in _NEVER_REACHED for each in outcomes):
+            ended = await self._push_now(wanted, identity, some)
+            caller = _inside(wanted.tenant_id)
+            if await self._guard.judge(caller, wanted.topic, list(ended.values())):
+                ended |= await self._push_refused(wanted, identity, ended)
+            every |= ended
+        if every and all(each.reason in _NEVER_REACHED for each in every.values()):
             raise AppError(
                 reason=Reason.UNAVAILABLE, message="APNs is not reached.", retry_after=_AGAIN
             )
-        return outcomes
+        return every
+
+    async def _push_now(
+        self, wanted: DevicePush, identity: SigningIdentity, tokens: Sequence[bytes]
+    ) -> dict[bytes, PushOutcome]:
+        began = perf_counter()
+        ended = await self._pusher.push(
+            wanted.tenant_id, identity, [token.hex() for token in tokens]
+        )
+        self._metrics.pushed(_by_outcome(ended), seconds=perf_counter() - began)
+        return dict(zip(tokens, ended, strict=True))
+
+    async def _push_refused(
+        self, wanted: DevicePush, identity: SigningIdentity, ended: Mapping[bytes, PushOutcome]
+    ) -> dict[bytes, PushOutcome]:
+        """Once more those whose tokens were refused, after a push that shows that the topic is
+        good: what is refused before and after that is dead. AppError UNAVAILABLE when none shows
+        it: the topic is stopped."""
+        refused = [token for token, outcome in ended.items() if is_blamed(outcome)]
+        good = [token for token, outcome in ended.items() if outcome.proves_topic]
+        witness = _any_of(wanted, good) if good else await self._find_witness(wanted, refused)
+        is_good = witness is not None and (await self._push_witness(witness, identity)).proves_topic
+        caller = _inside(wanted.tenant_id)
+        if not is_good:
+            await self._guard.stop(caller, wanted.topic, ended[refused[-1]].reason)
+        self._guard.clear(caller, wanted.topic)
+        self._metrics.paced(await self._pace.wait(len(refused)))
+        again = await self._push_now(wanted, identity, refused)
+        return {
+            # Given again since it was read, it is another registration's.
+            token: replace(outcome, at=wanted.read_time) if is_blamed(outcome) else outcome
+            for token, outcome in again.items()
+        }
 
     async def _settle(self, wanted: DevicePush, ended: Mapping[bytes, PushOutcome]) -> None:
         await self._end_registrations(wanted, ended)
@@ -219,25 +279,28 @@ class PushDevices:
             await enqueue_device_push(
                 tx, _devices(wanted, unreached), delay=_AGAIN, rounds=max(wanted.rounds, 1)
             )
-            await devices.record_pushes(
-                tx,
-                [
-                    devices.PushRecord(
-                        device_number=DeviceNumber(number),
-                        state=outcome.state,
-                        reason=outcome.reason,
-                    )
-                    for token, outcome in ended.items()
-                    for number in wanted.targets[token]
-                ],
-                now=self._clock.now(),
-            )
-            await add_push_counts(
-                tx,
-                wanted.topic,
-                Counter((int(each.state), each.reason) for each in ended.values()),
-                day=self._clock.now().date(),
-            )
+            await self._record(tx, wanted, ended)
+
+    async def _record(
+        self, tx: Transaction, wanted: DevicePush, ended: Mapping[bytes, PushOutcome]
+    ) -> None:
+        await devices.record_pushes(
+            tx,
+            [
+                devices.PushRecord(
+                    device_number=DeviceNumber(number), state=outcome.state, reason=outcome.reason
+                )
+                for token, outcome in ended.items()
+                for number in wanted.targets[token]
+            ],
+            now=self._clock.now(),
+        )
+        await add_push_counts(
+            tx,
+            wanted.topic,
+            Counter((int(each.state), each.reason) for each in ended.values()),
+            day=self._clock.now().date(),
+        )
 
     async def _end_registrations(
         self, wanted: DevicePush, ended: Mapping[bytes, PushOutcome]
@@ -263,6 +326,11 @@ class PushDevices:
                     tx, dead, pass_type_identifier=wanted.topic, now=self._clock.now()
                 )
             self._metrics.registrations_ended(len(gone))
+
+
+def _any_of(wanted: DevicePush, tokens: Sequence[bytes]) -> DevicePush:
+    token = secrets.choice(tokens)
+    return replace(wanted, targets={token: wanted.targets[token]})
 
 
 def _devices(wanted: DevicePush, tokens: Sequence[bytes]) -> list[DeviceNumber]:
