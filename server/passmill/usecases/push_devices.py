@@ -40,6 +40,8 @@ _AGAIN: Final = timedelta(seconds=5)
 _NOT_SIGNING: Final = frozenset({Reason.NO_SIGNING_IDENTITY, Reason.SIGNING_IDENTITY_EXPIRED})
 # The engine's words for an endpoint it never spoke to, and for its own end.
 _NEVER_REACHED: Final = frozenset({"DNS", "CONNECT", "CLOSED"})
+# So many tokens may go unanswered by themselves where nobody can tell.
+_FEW: Final = 5
 
 
 class Pusher(Protocol):
@@ -95,7 +97,7 @@ class PushDevices:
         """Every device has been pushed, or a job that will push it is in the queue.
 
         Done again, it pushes again, and loses nothing. AppError UNAVAILABLE while the pass type is
-        stopped or APNs is not reached at all: nothing is over then, do it again later.
+        stopped or APNs answers nobody: nothing is over then, do it again later.
         """
         if not wanted.targets:
             return
@@ -222,10 +224,10 @@ class PushDevices:
             if await self._guard.judge(caller, wanted.topic, list(ended.values())):
                 ended |= await self._push_refused(wanted, identity, ended)
             every |= ended
-        if every and all(each.reason in _NEVER_REACHED for each in every.values()):
-            raise AppError(
-                reason=Reason.UNAVAILABLE, message="APNs is not reached.", retry_after=_AGAIN
-            )
+            if await self._is_apns_away(wanted, identity, every):
+                raise AppError(
+                    reason=Reason.UNAVAILABLE, message="APNs does not answer.", retry_after=_AGAIN
+                )
         return every
 
     async def _push_now(
@@ -259,6 +261,19 @@ class PushDevices:
             token: replace(outcome, at=wanted.read_time) if is_blamed(outcome) else outcome
             for token, outcome in again.items()
         }
+
+    async def _is_apns_away(
+        self, wanted: DevicePush, identity: SigningIdentity, ended: Mapping[bytes, PushOutcome]
+    ) -> bool:
+        """Whether nobody is answered, not only these."""
+        if any(each.state is not PushState.UNREACHABLE for each in ended.values()):
+            return False
+        if all(each.reason in _NEVER_REACHED for each in ended.values()):
+            return True
+        witness = await self._find_witness(wanted, list(ended))
+        if witness is None:
+            return len(ended) > _FEW
+        return (await self._push_witness(witness, identity)).state is PushState.UNREACHABLE
 
     async def _settle(self, wanted: DevicePush, ended: Mapping[bytes, PushOutcome]) -> None:
         await self._end_registrations(wanted, ended)
