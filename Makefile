@@ -136,7 +136,7 @@ sanitize: nightly ## Run the signer's Rust tests under AddressSanitizer, and the
 	fi
 	echo "== AddressSanitizer (not inside aws-lc, which is C)"
 	RUSTFLAGS=-Zsanitizer=address RSA_MB_KEYS=2 RSA_MB_MESSAGES=64 cargo +nightly test $(WORKSPACE) --locked --quiet \
-	    --profile checked --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir build/sanitize -p pkpass -p rsa_mb
+	    --profile checked --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir build/sanitize -p apns -p pkpass -p rsa_mb
 	echo "== Miri (not the choice from the table, whose instruction it does not know, nor the check, which takes it too long)"
 	RUSTFLAGS='-Ctarget-feature=+avx512f,+avx512ifma' cargo +nightly miri test $(WORKSPACE) --locked --quiet \
 	    --target-dir build/miri -p rsa_mb --lib -- kernel:: --skip every_entry_can_be_chosen --skip the_public_operation
@@ -149,7 +149,7 @@ portable: tools ## Check that the signer's crates build for a processor without 
 	    printf 'This machine lacks: %s\n' "$${missing[@]}" >&2
 	    exit 1
 	fi
-	RUSTFLAGS=-Dwarnings cargo check $(WORKSPACE) --locked --target $(ARM) --target-dir build/portable -p pkpass -p rsa_mb
+	RUSTFLAGS=-Dwarnings cargo check $(WORKSPACE) --locked --target $(ARM) --target-dir build/portable -p apns -p pkpass -p rsa_mb
 
 mutants: build/tools/bin/cargo-mutants ## Change pkpass in hundreds of ways; its tests must notice 85 % (ARGS="--file crates/…")
 	@mkdir -p build/mutants
