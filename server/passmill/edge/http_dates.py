@@ -1,12 +1,17 @@
-"""HTTP dates (RFC 9110, 5.6.7): written in one form, read in all three."""
+"""HTTP dates (RFC 9110, 5.6.7): written in one form, read in all three.
+
+Read here, since what is no HTTP date must be ignored (13.1.3), while `email.utils` reads the
+dates of mail: it takes other zones, or none, and days without a zero for dates, refuses leap
+seconds, and has years of two digits begin with 1969 instead of fifty years before now.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Final
 
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
@@ -32,11 +37,7 @@ _AHEAD: Final = timedelta(days=50 * 365.25)
 
 def format_http_date(moment: datetime) -> str:
     """An aware time as an IMF-fixdate, to the second."""
-    utc = moment.astimezone(UTC)
-    return (
-        f"{_DAYS[utc.weekday()]}, {utc.day:02} {_MONTHS[utc.month - 1]} {utc.year:04}"
-        f" {utc.hour:02}:{utc.minute:02}:{utc.second:02} GMT"
-    )
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
 def parse_http_date(text: str, *, now: datetime) -> datetime | None:
