@@ -63,6 +63,7 @@ def _seeds() -> Iterator[tuple[str, bytes]]:
     yield from _keys(unusual)
     yield from _revisions()
     yield from _documents()
+    yield from _answers()
 
 
 def _bundles(
@@ -133,6 +134,19 @@ def _documents() -> Iterator[tuple[str, bytes]]:
         batch = b"".join(encode_pass_data(pass_data) for pass_data in passes)
         yield "document", _join(write_document(content, templates.PINS).encode(), batch)
     yield "document", _join(document("pass.example", "TEAM").encode(), line(1) + line(2, None))
+
+
+def _answers() -> Iterator[tuple[str, bytes]]:
+    """Yield what the push service answers, one time after another: status, headers, body."""
+    shutdown = (b"503", b"retry-after:1\napns-id:0", b'{"reason":"Shutdown"}')
+    odd = (b"429", b"Retry-After: 2\nretry-after:Sun, 06 Nov 1994 08:49:37 GMT", b"<html>Wait")
+    idle = (b"400", b"", b'{"reason":"IdleTimeout"}')
+    bad = (b"400", b"content-type:application/json", b'{"reason":"BadDeviceToken"}')
+    dead = (b"410", b"", b'{"reason":"Unregistered","timestamp":1764000000123}')
+    for last in (bad, dead, (b"200", b"", b"")):
+        yield "answers", _join(*last)
+        yield "answers", _join(*shutdown, *odd, *idle, *last)
+    yield "answers", _join(*idle * 9)
 
 
 def _join(*parts: bytes) -> bytes:

@@ -20,6 +20,8 @@ mod pool;
 mod progress;
 mod pushes;
 mod refusal;
+#[doc(hidden)]
+pub mod rehearsal;
 mod tls;
 mod wire;
 
