@@ -25,7 +25,7 @@ PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline faults fanout push-faults probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline faults fanout neighbours push-faults probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -102,6 +102,9 @@ faults: tools $(VENV)/ready ## Kill workers and crash PostgreSQL under a campaig
 fanout: NEEDS := openssl
 fanout: tools $(VENV)/ready ## Change 200,000 passes of 300,000 registrations; every phone must hear of it (ARGS="--drop 0.5 --writers 50 --flushall 3 --kill-valkey 1 --kill-workers 2")
 	@$(PY) -m tests.faults.fanout $(ARGS)
+
+neighbours: tools $(VENV)/ready ## Measure what a tenant whose pushes hang costs another's (ARGS="--hung N --seconds N")
+	@$(PY) -m tests.faults.neighbours $(ARGS)
 
 probe: tools $(VENV)/ready ## Send 10,000 requests of any form and 100,000 guesses to the edge
 	@EDGE_CASES=1000 EDGE_GUESSES=100000 $(PY) -m pytest tests/edge/test_probing.py $(ARGS)
