@@ -16,6 +16,7 @@ from passmill.push.apns import ApnsEndpoint, ApnsPools
 from passmill.push.pace import PushPace
 from passmill.push.redis_link import RedisLink
 from passmill.push.registration_index import RegistrationIndex
+from passmill.push.topic_places import TopicPlaces
 from passmill.push.windows import PushWindows
 from passmill.store.jobs import JobKind, open_job_queue
 from passmill.store.push_jobs import PushPayload
@@ -83,6 +84,7 @@ def _services(
             per_second=settings.per_second,
             share=1 / (frame.settings.worker.processes or 1),
         ),
+        places=TopicPlaces(places=settings.concurrent_jobs),
         guard=GuardTopics(
             database=frame.database,
             clock=frame.clock,

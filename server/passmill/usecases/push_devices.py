@@ -20,6 +20,7 @@ from passmill.domain.push_outcomes import PushOutcome, PushState
 from passmill.domain.registrations import DeviceNumber
 from passmill.errors import AppError, Reason
 from passmill.push.pace import PushPace
+from passmill.push.topic_places import TopicPlaces
 from passmill.push.windows import ClosedWindow, PushWindows
 from passmill.signing.identities import IdentityCache
 from passmill.signing.native import SigningIdentity
@@ -79,6 +80,7 @@ class PushDevices:
         pusher: Pusher,
         windows: PushWindows,
         pace: PushPace,
+        places: TopicPlaces,
         guard: GuardTopics,
         clock: Clock,
         metrics: PushMetrics,
@@ -88,6 +90,7 @@ class PushDevices:
         self._pusher = pusher
         self._windows = windows
         self._pace = pace
+        self._places = places
         self._guard = guard
         self._clock = clock
         self._metrics = metrics
@@ -97,10 +100,14 @@ class PushDevices:
         """Every device has been pushed, or a job that will push it is in the queue.
 
         Done again, it pushes again, and loses nothing. AppError UNAVAILABLE while the pass type is
-        stopped or APNs answers nobody: nothing is over then, do it again later.
+        stopped, has the places it may have, or APNs answers nobody: nothing is over then, do it
+        again later.
         """
-        if not wanted.targets:
-            return
+        if wanted.targets:
+            with self._places.take(wanted.tenant_id, wanted.topic):
+                await self._push_all(wanted)
+
+    async def _push_all(self, wanted: DevicePush) -> None:
         is_free = await self._guard.admit(_inside(wanted.tenant_id), wanted.topic)
         identity = await self._identity(wanted)
         if not is_free:
@@ -234,9 +241,10 @@ class PushDevices:
         self, wanted: DevicePush, identity: SigningIdentity, tokens: Sequence[bytes]
     ) -> dict[bytes, PushOutcome]:
         began = perf_counter()
-        ended = await self._pusher.push(
-            wanted.tenant_id, identity, [token.hex() for token in tokens]
-        )
+        with self._places.pushing(wanted.tenant_id, wanted.topic):
+            ended = await self._pusher.push(
+                wanted.tenant_id, identity, [token.hex() for token in tokens]
+            )
         self._metrics.pushed(_by_outcome(ended), seconds=perf_counter() - began)
         return dict(zip(tokens, ended, strict=True))
 
