@@ -2,22 +2,28 @@
 hold the content before, and asks for nothing by itself."""
 
 import asyncio
+import contextlib
 import uuid
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import pytest
 
 from passmill.domain.registrations import Wallet
-from passmill.store import registrations
+from passmill.store import passes, registrations
 from passmill.store.database import Transaction
 from passmill.store.jobs import JobKind
 from passmill.store.push_jobs import PushPayload
-from passmill.store.registrations import Registered
+from passmill.store.registrations import NotRegistered, Registered
 from passmill.v1.wallet_pass_pb2 import Holder, Pass
 from tests.support.registry import Device, Registry, registrations_of
 from tests.support.service import Club
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class Undone(Exception):
+    """Raised to roll back."""
 
 
 async def change(club: Club, wallet_pass: Pass) -> None:
@@ -143,3 +149,64 @@ async def test_a_change_waits_for_a_registration(registry: Registry, club: Club)
     )
     assert registered["is_before"]
     assert await device_pushes(club) == []
+
+
+@pytest.mark.parametrize("commits", [True, False])
+@pytest.mark.parametrize("is_changed", [True, False])
+async def test_a_registration_waits_for_no_change(
+    registry: Registry, club: Club, commits: bool, is_changed: bool
+) -> None:
+    """Who registers while somebody changes the pass and holds his transaction open is answered
+    meanwhile, and is pushed to, whether that change is made in the end or not: a new device, one
+    that is known, and one with another token."""
+    other, issued = await club.issue(), await club.issue()
+    known, renewed = Device(), Device()
+    for device in (known, renewed):
+        await registry.register(device, club, other)
+    if is_changed:
+        await change(club, issued)
+    mine = await registry.authentic(club, issued)
+    devices = [Device(), known, renewed.with_token()]
+    with contextlib.suppress(Undone):
+        async with registry.database.transaction(club.tenant.caller) as tx:
+            await tx.execute(
+                "UPDATE passes SET version = version + 1,"
+                " update_tag = pg_current_xact_id()::text::bigint WHERE pass_id = $1",
+                mine.pass_id,
+            )
+            for device in devices:
+                assert await registry.register_as(mine, device)
+                assert not await registry.register_as(mine, device)
+            if not commits:
+                raise Undone
+    numbers = [
+        row["device_number"]
+        for device in devices
+        for row in await registrations_of(club, device)
+        if row["pass_id"] == mine.pass_id
+    ]
+    assert [number for number, _ in await device_pushes(club)] == numbers
+
+
+async def test_a_change_that_commits_first_is_pushed(registry: Registry, club: Club) -> None:
+    """A change that was open when the registration was written, and commits before it: its push
+    finds nobody yet, but the registration brings its own."""
+    issued = await club.issue()
+    mine = await registry.authentic(club, issued)
+    async with AsyncExitStack() as changing, AsyncExitStack() as registering:
+        tx = await changing.enter_async_context(registry.database.transaction(mine.caller))
+        await passes.lock_pass(tx, mine.pass_id)
+        other = await registering.enter_async_context(registry.database.transaction(mine.caller))
+        claim = Device().claim(mine.pass_type_identifier)
+        found = await registrations.register(
+            other, mine.key, claim, only_as_issued=True, now=datetime.now(UTC)
+        )
+        assert found is NotRegistered.PASS_CHANGED
+        found = await registrations.register(
+            other, mine.key, claim, only_as_issued=False, now=datetime.now(UTC)
+        )
+        assert isinstance(found, Registered)
+        assert (found.is_new, found.is_changed) == (True, True)
+        await changing.aclose()
+        assert await club.tenant.count("registrations") == 0
+    assert await club.tenant.count("registrations") == 1

@@ -38,8 +38,11 @@ _CAMPAIGN_PASS_VERSION = 8  # of the UUID: passmill.domain.ids.campaign_pass_id
 #
 # The pass's row then, locked: FOR SHARE reads it as it is by then, not as it was when the statement
 # began, and whoever changes it later waits for our commit, so that the push of the change finds the
-# registration. Nobody waits for a device while holding a pass. Its version is 1 as it was issued;
-# times would not do, as a signing's are whole seconds.
+# registration. Where somebody is changing it already we do not wait for him: he may hold his
+# transaction open for long. Then it counts as changed. What he commits before us is fetched upon
+# our push, that goes when we have committed; what he commits after us finds the registration.
+# Nobody waits for a device while holding a pass. Its version is 1 as it was issued; times would not
+# do, as a signing's are whole seconds.
 _REGISTER = """
 WITH wanted AS (
     SELECT r.template_id, p.version, (
@@ -77,14 +80,14 @@ WITH wanted AS (
 ), held AS (
     SELECT p.version FROM device d CROSS JOIN passes p
     WHERE p.tenant_id = $1 AND p.pass_id = $2
-    FOR SHARE OF p
+    FOR SHARE OF p SKIP LOCKED
 ), registered AS (
     INSERT INTO registrations AS r (
         tenant_id, device_number, pass_id, bucket, tag, template_id, campaign_id, create_time)
     SELECT $1, d.device_number, $2, $13, pg_current_xact_id()::text::bigint, w.template_id,
         w.campaign_id, $10
-    FROM device d CROSS JOIN wanted w CROSS JOIN held h
-    WHERE $16 OR h.version = 1
+    FROM device d CROSS JOIN wanted w
+    WHERE $16 OR EXISTS (SELECT FROM held WHERE version = 1)
     ON CONFLICT (tenant_id, device_number, pass_id) DO UPDATE
         SET tag = EXCLUDED.tag, template_id = EXCLUDED.template_id,
             campaign_id = EXCLUDED.campaign_id, create_time = EXCLUDED.create_time,
@@ -99,7 +102,8 @@ WITH wanted AS (
 )
 SELECT w.is_full, (SELECT device_number FROM device) AS device_number,
     EXISTS (SELECT FROM registered) AS is_new,
-    coalesce((SELECT version FROM held), w.version) > 1 AS is_changed
+    w.version > 1 OR EXISTS (SELECT FROM device)
+        AND NOT EXISTS (SELECT FROM held WHERE version = 1) AS is_changed
 FROM wanted w
 """
 
@@ -115,7 +119,8 @@ class NotRegistered(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A registration that is there now. `is_changed`: the pass is not as it was issued."""
+    """A registration that is there now. `is_changed`: the pass is not as it was issued, or is just
+    being changed."""
 
     device_number: DeviceNumber
     is_new: bool
@@ -135,10 +140,11 @@ async def register(
     tx: Transaction, key: PassKey, claim: DeviceClaim, *, only_as_issued: bool, now: datetime
 ) -> Registered | NotRegistered:
     """Registers a device for a pass, in one statement; a registration that had ended begins again.
-    It keeps the pass from changing until the transaction ends.
+    It waits for nobody who changes the pass; a pass that nobody is changing it keeps from changing
+    until the transaction ends.
 
-    PASS_CHANGED: `only_as_issued`, and the pass is not; nothing was registered. NO_SUCH_PASS: there
-    is none with this key. TOO_MANY_DEVICES: `MOST_DEVICES_OF_A_PASS` others have it. OTHER_TOKEN:
+    PASS_CHANGED: `only_as_issued`, and the pass is not, or may not be in a moment; nothing was
+    registered. NO_SUCH_PASS: there is none with this key. TOO_MANY_DEVICES: `MOST_DEVICES_OF_A_PASS` others have it. OTHER_TOKEN:
     the device is known by another push token or wallet; nothing was written, `take_token` first.
     """
     first, last = _campaigns_of(key.pass_id)

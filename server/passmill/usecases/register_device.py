@@ -36,18 +36,24 @@ class RegisterDevice:
         """
         # Mostly one statement: there is nothing to push of a pass that is as it was issued.
         async with self._database.statement(authentic.caller) as tx:
-            registered = await self._register(
+            outcome = await self._register(
                 tx, authentic, claim, only_as_issued=claim.wallet.is_pushed
             )
-        for _ in range(_TRIES):
-            if registered is not None:
-                return registered.is_new
-            registered = await self._under_lock(authentic, claim)
-        raise AppError(
-            reason=Reason.UNAVAILABLE,
-            message="The device gives another token all the time. Retry.",
-            retry_after=timedelta(seconds=1),
-        )
+        tries = 0
+        while not isinstance(outcome, Registered):
+            if tries == _TRIES:
+                raise AppError(
+                    reason=Reason.UNAVAILABLE,
+                    message="The device gives another token all the time. Retry.",
+                    retry_after=timedelta(seconds=1),
+                )
+            tries += 1
+            takes_token = outcome is NotRegistered.OTHER_TOKEN
+            async with self._database.transaction(authentic.caller) as tx:
+                if takes_token:
+                    await _take_token(tx, claim)
+                outcome = await self._register(tx, authentic, claim)
+        return outcome.is_new
 
     async def _register(
         self,
@@ -56,9 +62,9 @@ class RegisterDevice:
         claim: DeviceClaim,
         *,
         only_as_issued: bool = False,
-    ) -> Registered | None:
-        """None when it takes more than one statement. An error rolls back: whoever gets no
-        registration gives us no token."""
+    ) -> Registered | NotRegistered:
+        """PASS_CHANGED or OTHER_TOKEN when it takes more than one statement. An error rolls back:
+        whoever gets no registration gives us no token."""
         outcome = await registrations.register(
             tx, authentic.key, claim, only_as_issued=only_as_issued, now=self._clock.now()
         )
@@ -66,8 +72,9 @@ class RegisterDevice:
             case Registered():
                 if outcome.is_new and outcome.is_changed and claim.wallet.is_pushed:
                     # The change may have found nobody to push to, and the pass may have been
-                    # downloaded before it. The device asks for no list by itself: without this it
-                    # would show the old content until the next change.
+                    # downloaded before it; who fetches a pass does not say which device it is. The
+                    # device asks for no list by itself: without this it would show the old content
+                    # until the next change.
                     await push_jobs.enqueue_device_push(
                         tx, [outcome.device_number], delay=_PUSHED_AFTER
                     )
@@ -81,17 +88,14 @@ class RegisterDevice:
                     retry_after=_FULL_FOR,
                 )
             case NotRegistered.OTHER_TOKEN | NotRegistered.PASS_CHANGED:
-                return None
+                return outcome
 
-    async def _under_lock(self, authentic: AuthenticPass, claim: DeviceClaim) -> Registered | None:
-        async with self._database.transaction(authentic.caller) as tx:
-            device = await devices.lock_device(
-                tx,
-                pass_type_identifier=claim.pass_type_identifier,
-                device_library_identifier=claim.device_library_identifier,
-            )
-            if device is not None:
-                await registrations.take_token(
-                    tx, device.device_number, claim.push_token, claim.wallet
-                )
-            return await self._register(tx, authentic, claim)
+
+async def _take_token(tx: Transaction, claim: DeviceClaim) -> None:
+    device = await devices.lock_device(
+        tx,
+        pass_type_identifier=claim.pass_type_identifier,
+        device_library_identifier=claim.device_library_identifier,
+    )
+    if device is not None:
+        await registrations.take_token(tx, device.device_number, claim.push_token, claim.wallet)
