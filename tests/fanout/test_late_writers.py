@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -21,15 +22,25 @@ from passmill.store.database import Database, open_database
 from passmill.store.push_jobs import enqueue_push
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.fan_out import WAIT_SECONDS, FanOut
+from tests.support.postgres import Database as DatabaseAddress
 from tests.support.registry import Device, Registry, open_registry
 from tests.support.service import Service
 
 pytestmark = pytest.mark.timeout(120)
 
-WRITERS: Final = 50
-PASSES: Final = 20
-PHONES: Final = 60
+WRITERS: Final = 50  # each of a pass of its own
+
+PHONES: Final = 120
 MOST_SECONDS: Final = 3.0
+
+
+# Registrations commit late too, so that changes commit, and their pushes go out, in between.
+_REGISTER_LATE: Final = f"""
+CREATE FUNCTION wait_before_commit() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(random() * {MOST_SECONDS / 4}); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER registered_late AFTER INSERT ON registrations
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_before_commit();
+"""
 
 
 @dataclass(kw_only=True)
@@ -78,11 +89,11 @@ class LateWriters:
             await asyncio.sleep(seconds)
 
     async def add(self, phone: Phone, choice: random.Random) -> None:
-        """A phone downloads three passes as they are, and registers for them a moment later."""
+        """A phone downloads a pass as it is, and registers for it a moment later."""
         versions = await self.versions()
-        for each in choice.sample(self.passes, 3):
-            phone.seen[each.serial_number] = versions[each.serial_number]
-            assert await self.registry.register(phone.device, self.fan_out.club, each)
+        wallet_pass = choice.choice(self.passes)
+        phone.seen[wallet_pass.serial_number] = versions[wallet_pass.serial_number]
+        assert await self.registry.register(phone.device, self.fan_out.club, wallet_pass)
 
     async def react(self) -> None:
         """Each phone that was pushed asks what is new, and fetches that."""
@@ -104,23 +115,25 @@ async def late(own_service: Service, fan_out: FanOut) -> AsyncIterator[LateWrite
     """As many connections as there are writers."""
     url = own_service.settings.database_url.get_secret_value()
     async with (
-        open_registry(own_service) as registry,
+        open_registry(own_service, max_connections=PHONES // 3) as registry,
         open_database(url, min_connections=0, max_connections=WRITERS + 1) as connections,
     ):
         yield LateWriters(
             fan_out=fan_out,
             registry=registry,
             connections=connections,
-            passes=[await fan_out.club.issue() for _ in range(PASSES)],
+            passes=[await fan_out.club.issue() for _ in range(WRITERS)],
             phones=[Phone() for _ in range(PHONES)],
         )
 
 
-async def test_every_phone_ends_on_the_newest_version(late: LateWriters) -> None:
+async def test_every_phone_ends_on_the_newest_version(
+    late: LateWriters, database: DatabaseAddress
+) -> None:
     """50 writers hold transactions open, and with them every pass, until half of the phones have
     registered: were one of these to wait, none would go on. The other half registers while the
-    writers commit, up to 3 s later. Phones that ask only when pushed all have the newest versions
-    in the end."""
+    writers commit, up to 3 s later, and commits late itself. Phones that ask only when pushed all
+    have the newest versions in the end."""
     choice = random.Random(17)  # noqa: S311 - a seeded choice
     first, second = late.phones[::2], late.phones[1::2]
     are_first_in, is_over = asyncio.Event(), asyncio.Event()
@@ -134,9 +147,7 @@ async def test_every_phone_ends_on_the_newest_version(late: LateWriters) -> None
         reacting = tasks.create_task(react_until_over())
         writers = [
             tasks.create_task(
-                late.write(
-                    late.passes[at % PASSES], are_first_in, choice.uniform(0, MOST_SECONDS / 3)
-                )
+                late.write(late.passes[at], are_first_in, choice.uniform(0, MOST_SECONDS))
             )
             for at in range(WRITERS)
         ]
@@ -145,17 +156,17 @@ async def test_every_phone_ends_on_the_newest_version(late: LateWriters) -> None
         for phone in first:
             await late.add(phone, choice)
         assert not any(each.done() for each in writers)
+        await commit_late(database)
+        second_in = [tasks.create_task(late.add(phone, choice)) for phone in second]
         are_first_in.set()
-        for phone in second:
-            await late.add(phone, choice)
-            await asyncio.sleep(choice.uniform(0, MOST_SECONDS / PHONES))
+        await asyncio.wait(second_in)
         await asyncio.wait(writers)
         await late.fan_out.all_done()
         is_over.set()
         await reacting
     await late.react()
     newest = await late.versions()
-    assert sum(newest.values()) == PASSES + WRITERS
+    assert sum(newest.values()) == 2 * WRITERS
     behind = [
         (phone.device.name, serial)
         for phone in late.phones
@@ -169,3 +180,12 @@ async def all_held(late: LateWriters) -> bool:
     """Whether somebody holds each pass."""
     async with late.connections.transaction(late.fan_out.caller) as tx:
         return not await tx.fetch("SELECT FROM passes FOR SHARE SKIP LOCKED")
+
+
+async def commit_late(database: DatabaseAddress) -> None:
+    """From now on."""
+    connection = await asyncpg.connect(database.owner_url)
+    try:
+        await connection.execute(_REGISTER_LATE)
+    finally:
+        await connection.close(timeout=5)
