@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
+
+import asyncpg
 
 from passmill.domain.ids import CampaignId, PassId
 from passmill.domain.pass_undo import PassUndo, undo_from_json
@@ -58,6 +61,10 @@ RETURNING pass_id
 """
 
 
+class PassesHeld(Exception):
+    """Somebody holds the row of a pass for longer than one would wait. Raised to roll back."""
+
+
 async def read_passes(tx: Transaction, pass_ids: Sequence[PassId]) -> dict[PassId, ListedPass]:
     """These passes, as far as they exist."""
     rows = await tx.fetch(
@@ -70,15 +77,40 @@ async def read_passes(tx: Transaction, pass_ids: Sequence[PassId]) -> dict[PassI
     return {each.wallet_pass.pass_id: each for each in found}
 
 
-async def write_changed(tx: Transaction, changed: Sequence[tuple[WalletPass, bool]]) -> set[PassId]:
+async def lock_free(tx: Transaction, versions: Mapping[PassId, int]) -> set[PassId]:
+    """Those of these passes that nobody holds, and that still have these versions; they are locked
+    until the transaction ends."""
+    rows = await tx.fetch(
+        "SELECT pass_id, version FROM passes WHERE tenant_id = $1 AND pass_id = ANY($2)"
+        " FOR NO KEY UPDATE SKIP LOCKED",
+        tx.tenant_id,
+        list(versions),
+    )
+    found = {PassId(UUID(int=row["pass_id"].int)): row["version"] for row in rows}
+    return {pass_id for pass_id, version in found.items() if version == versions[pass_id]}
+
+
+async def write_changed(
+    tx: Transaction,
+    changed: Sequence[tuple[WalletPass, bool]],
+    *,
+    patience: timedelta | None = None,
+) -> set[PassId]:
     """Writes passes as they are after a change, if the one before it is still their version; gives
-    those that were written.
+    those that were written. PassesHeld when it would wait for one of them longer than `patience`.
 
     `changed`: with each pass whether its content is new, so that phones are to hear of it. Those
     without a signature are left to be signed.
     """
     rows = sorted(changed, key=lambda each: each[0].pass_id)
-    written = await tx.fetch(_WRITE, tx.tenant_id, *columns([_row(*each) for each in rows], 18))
+    if patience is not None:
+        await tx.execute(f"SET LOCAL lock_timeout = {patience // timedelta(milliseconds=1)}")
+    try:
+        written = await tx.fetch(_WRITE, tx.tenant_id, *columns([_row(*each) for each in rows], 18))
+    except asyncpg.LockNotAvailableError as error:
+        raise PassesHeld from error
+    if patience is not None:
+        await tx.execute("SET LOCAL lock_timeout = 0")
     unsigned = [
         (each.pass_id, each.signing_time)
         for each, is_visible in rows

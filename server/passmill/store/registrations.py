@@ -144,8 +144,9 @@ async def register(
     until the transaction ends.
 
     PASS_CHANGED: `only_as_issued`, and the pass is not, or may not be in a moment; nothing was
-    registered. NO_SUCH_PASS: there is none with this key. TOO_MANY_DEVICES: `MOST_DEVICES_OF_A_PASS` others have it. OTHER_TOKEN:
-    the device is known by another push token or wallet; nothing was written, `take_token` first.
+    registered. NO_SUCH_PASS: there is none with this key. TOO_MANY_DEVICES:
+    `MOST_DEVICES_OF_A_PASS` others have it. OTHER_TOKEN: the device is known by another push token
+    or wallet; nothing was written, `take_token` first.
     """
     first, last = _campaigns_of(key.pass_id)
     row = await tx.fetch_one(

@@ -1,6 +1,7 @@
 """How a shard changes its passes: read, alter, render, sign in batches, then write in one
 transaction those whose version still is the one read. If somebody changed one meanwhile nothing is
-written, and that one is done again.
+written, and that one is done again. If others hold some for long, in transactions that they keep
+open, the rest is written, and those are left to a shard of their own.
 """
 
 from __future__ import annotations
@@ -9,42 +10,49 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final
 
 import structlog
 
 from passmill.domain.callers import Caller
-from passmill.domain.campaigns import Failure, FailureKind, ShardOutcome
+from passmill.domain.campaigns import Failure, ShardKind, ShardOutcome
 from passmill.domain.clock import Clock
 from passmill.domain.ids import PassId, RevisionId
-from passmill.domain.pass_undo import undo_of, undo_to_json
-from passmill.domain.passes import WalletPass, next_signing_time
 from passmill.errors import AppError, Reason, not_found
 from passmill.failpoints import Failpoints
 from passmill.signing.identities import IdentityCache, refusal_of, require_team
 from passmill.signing.native import IdentityExpired, SignerError, SigningIdentity
 from passmill.signing.revisions import LoadedRevision
 from passmill.signing.sealer import Sealer, SignRequest
-from passmill.store import changed_passes, outbox, shards
+from passmill.store import campaigns, changed_passes, outbox, shards
+from passmill.store.changed_passes import PassesHeld
 from passmill.store.database import Database, Transaction
 from passmill.store.passes import ListedPass
 from passmill.store.push_jobs import enqueue_push
+from passmill.store.put_off_recipients import put_off
 from passmill.telemetry.metrics import Metrics
-from passmill.usecases.alterations import Alter, Alteration, Revisions
-from passmill.usecases.load_revision import LoadRevision
-from passmill.usecases.pass_content import (
-    PassContents,
-    TenantContent,
-    digest_of,
-    size_refused,
+from passmill.usecases.alterations import Alter, Revisions
+from passmill.usecases.changed_pass import (
+    Changed,
+    failure_of,
+    make_change,
+    moving,
+    not_made,
+    undo_of_all,
 )
+from passmill.usecases.load_revision import LoadRevision
+from passmill.usecases.pass_content import PassContents, TenantContent
 from passmill.usecases.shard_targets import Target, Targets
 from passmill.usecases.shard_work import ShardDone, ShardWork
 
 _TRIES: Final = 10  # for passes that others change at the same time
-_MAX_MESSAGE: Final = 500
+# Every change waits for its row, mostly for milliseconds, while all those before it are locked. Who
+# waits longer keeps all these from others, so it is better to take what is to be had.
+_PATIENCE: Final = timedelta(milliseconds=200)
+_LOOKS: Final = 40  # where nothing is to be had
+_LOOK_SECONDS: Final = 0.25
 _NOT_SIGNING: Final = frozenset({Reason.NO_SIGNING_IDENTITY, Reason.SIGNING_IDENTITY_EXPIRED})
 
 
@@ -66,18 +74,6 @@ class ShardChange:
     can_sign_later: bool = False
     skips_missing: bool = False
     counts_unchanged: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """One pass before and after. `is_visible`: its content is another, so it is signed anew.
-    `line`: what it is rendered from."""
-
-    target: Target
-    before: WalletPass
-    after: WalletPass
-    is_visible: bool
-    line: bytes = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,8 +144,11 @@ class ChangePasses:
                 tries += 1
                 pending = [progress.changed.pop(pass_id).target for pass_id in moved.pass_ids]
                 if tries == _TRIES:
-                    progress.failures += [_failure(each, _moving()) for each in pending]
+                    progress.failures += [failure_of(each, moving()) for each in pending]
                     tries, pending = 0, []
+            except PassesHeld:
+                await self._write_free(work, change, progress)
+                return
             else:
                 return
 
@@ -191,7 +190,7 @@ class ChangePasses:
             listed = read.found.get(target.pass_id)
             if listed is None:
                 if not change.skips_missing:
-                    progress.failures.append(_failure(target, not_found("pass")))
+                    progress.failures.append(failure_of(target, not_found("pass")))
                 continue
             try:
                 altered = change.alter(target, listed, read.revisions)
@@ -202,11 +201,11 @@ class ChangePasses:
                     target, listed.wallet_pass, altered, read.revisions, read.content, now=now
                 )
             except AppError as error:
-                progress.failures.append(_failure(target, error))
+                progress.failures.append(failure_of(target, error))
             except (SignerError, ValueError, KeyError) as error:
                 # Something in this pass that nobody foresaw; the others are changed all the same.
                 self._log_failed(target, error)
-                progress.failures.append(_failure(target, _not_made()))
+                progress.failures.append(failure_of(target, not_made()))
             else:
                 if changed.is_visible:
                     files = (changed.after.revision_id, changed.after.is_personalized)
@@ -236,7 +235,7 @@ class ChangePasses:
             return
         for each, signature in zip(batch, signatures, strict=True):
             if signature is None and not change.can_sign_later:
-                progress.failures.append(_failure(each.target, _not_made()))
+                progress.failures.append(failure_of(each.target, not_made()))
                 continue
             after = replace(each.after, signing_identity_id=identity_id, signature=signature)
             progress.changed[each.target.pass_id] = Changed(
@@ -269,42 +268,99 @@ class ChangePasses:
 
     async def _write(self, work: ShardWork, change: ShardChange, progress: _Progress) -> None:
         self._failpoints.reach("shard.signed")
-        changed = list(progress.changed.values())
-        began = perf_counter()
+        # What a campaign issued is voided as a whole.
+        waits = work.shard.kind is ShardKind.VOID_ISSUED
         async with self._database.transaction(work.caller) as tx:
             if not await shards.take_shard(tx, work.campaign.campaign_id, work.shard):
                 raise ShardDone
-            if changed:
-                await self._write_passes(tx, work, change, changed)
-            duplicate = len(change.targets.duplicates)
-            outcome = ShardOutcome(
-                succeeded=len(changed)
-                + (len(progress.unchanged) if change.counts_unchanged else 0),
-                failed=len(progress.failures) - duplicate,
-                duplicate=duplicate,
-                start_time=progress.start_time,
-                sign_seconds=progress.sign_seconds,
-                write_seconds=perf_counter() - began,
-            )
-            is_mine = await shards.finish_shard(
-                tx,
-                work.campaign,
-                work.shard,
-                outcome,
-                progress.failures,
-                now=self._clock.now(),
-                undo=_undo(changed) if change.keeps_undo and changed else None,
-            )
-            if not is_mine:
+            await self._finish(tx, work, change, progress, patience=None if waits else _PATIENCE)
+        self._count(change, progress)
+
+    async def _write_free(self, work: ShardWork, change: ShardChange, progress: _Progress) -> None:
+        """As `_write`, of the passes that nobody holds; the others are left to another shard. Until
+        that is served they count as failed. AppError UNAVAILABLE when there are none for long."""
+        for _ in range(_LOOKS):
+            if await self._take_free(work, change, progress):
+                self._count(change, progress)
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+            targets = [each.target for each in progress.changed.values()]
+            progress.changed.clear()
+            await self._prepare(work.caller, change, targets, progress)
+        raise moving()
+
+    async def _take_free(self, work: ShardWork, change: ShardChange, progress: _Progress) -> bool:
+        async with self._database.transaction(work.caller) as tx:
+            # As whoever pauses or cancels it: the campaign first.
+            await campaigns.lock_campaign(tx, work.campaign.campaign_id)
+            if not await shards.take_shard(tx, work.campaign.campaign_id, work.shard):
                 raise ShardDone
-            self._failpoints.reach("shard.written")
-        self._metrics.changed("voided" if change.action == "void" else "updated", len(changed))
+            free = await changed_passes.lock_free(
+                tx, {pass_id: each.before.version for pass_id, each in progress.changed.items()}
+            )
+            if progress.changed and not free:
+                return False
+            held = [
+                each.target for each in progress.changed.values() if each.target.pass_id not in free
+            ]
+            progress.changed = {pass_id: progress.changed[pass_id] for pass_id in free}
+            await self._finish(tx, work, change, progress, held=held)
+            if held:
+                await put_off(
+                    tx, work.campaign.campaign_id, work.shard, [each.row_offset for each in held]
+                )
+        return True
+
+    def _count(self, change: ShardChange, progress: _Progress) -> None:
+        action = "voided" if change.action == "void" else "updated"
+        self._metrics.changed(action, len(progress.changed))
+
+    async def _finish(
+        self,
+        tx: Transaction,
+        work: ShardWork,
+        change: ShardChange,
+        progress: _Progress,
+        *,
+        patience: timedelta | None = None,
+        held: Sequence[Target] = (),
+    ) -> None:
+        began = perf_counter()
+        changed = list(progress.changed.values())
+        if changed:
+            await self._write_passes(tx, work, change, changed, patience)
+        duplicate = len(change.targets.duplicates)
+        outcome = ShardOutcome(
+            succeeded=len(changed) + (len(progress.unchanged) if change.counts_unchanged else 0),
+            failed=len(progress.failures) - duplicate,
+            duplicate=duplicate,
+            start_time=progress.start_time,
+            sign_seconds=progress.sign_seconds,
+            write_seconds=perf_counter() - began,
+        )
+        is_mine = await shards.finish_shard(
+            tx,
+            work.campaign,
+            work.shard,
+            outcome,
+            [*progress.failures, *(failure_of(each, moving()) for each in held)],
+            now=self._clock.now(),
+            undo=undo_of_all(changed) if change.keeps_undo and changed else None,
+        )
+        if not is_mine:
+            raise ShardDone
+        self._failpoints.reach("shard.written")
 
     async def _write_passes(
-        self, tx: Transaction, work: ShardWork, change: ShardChange, changed: Sequence[Changed]
+        self,
+        tx: Transaction,
+        work: ShardWork,
+        change: ShardChange,
+        changed: Sequence[Changed],
+        patience: timedelta | None,
     ) -> None:
         written = await changed_passes.write_changed(
-            tx, [(each.after, each.is_visible) for each in changed]
+            tx, [(each.after, each.is_visible) for each in changed], patience=patience
         )
         if len(written) < len(changed):
             raise _PassesMoved({each.target.pass_id for each in changed} - written)
@@ -327,64 +383,3 @@ class ChangePasses:
                 )
                 if is_visible:
                     await enqueue_push(tx, event_id, is_many=True)
-
-
-def make_change(
-    target: Target,
-    current: WalletPass,
-    altered: Alteration,
-    revisions: Revisions,
-    content: TenantContent,
-    *,
-    now: datetime,
-) -> Changed:
-    """The next version of a pass, with its content but without a signature. AppError INVALID_VALUES
-    when it is too large."""
-    wallet_pass, version = altered.wallet_pass, current.version + 1
-    line = content.encode(wallet_pass)
-    with size_refused(altered.values, path="draft"):
-        digest = digest_of(revisions[wallet_pass.revision_id].render(line))
-    # What nobody can see on the pass needs no signature, and no phone needs to hear of it.
-    is_visible = digest != current.digest or wallet_pass.revision_id != current.revision_id
-    after = (
-        replace(
-            wallet_pass,
-            version=version,
-            signing_time=next_signing_time(now, previous=current.signing_time),
-            digest=digest,
-            signature=None,
-        )
-        if is_visible
-        else replace(wallet_pass, version=version)
-    )
-    return Changed(target=target, before=current, after=after, is_visible=is_visible, line=line)
-
-
-def _undo(changed: Sequence[Changed]) -> str:
-    return undo_to_json(
-        [undo_of(each.before, each.after, external_id=each.target.external_id) for each in changed]
-    )
-
-
-def _failure(target: Target, error: AppError) -> Failure:
-    return Failure(
-        row_offset=target.row_offset,
-        kind=FailureKind.FAILED,
-        external_id=target.external_id,
-        reason=error.reason,
-        message=error.message[:_MAX_MESSAGE],
-    )
-
-
-def _moving() -> AppError:
-    return AppError(
-        reason=Reason.UNAVAILABLE,
-        message="The pass was changed by others all the time. Retry it.",
-    )
-
-
-def _not_made() -> AppError:
-    return AppError(
-        reason=Reason.INTERNAL,
-        message="The pass could not be made. Retry, and tell your operator if it fails again.",
-    )

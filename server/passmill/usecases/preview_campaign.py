@@ -41,7 +41,7 @@ from passmill.usecases.alterations import (
     altered_by_update,
     altered_by_voiding,
 )
-from passmill.usecases.change_passes import make_change
+from passmill.usecases.changed_pass import make_change
 from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.pass_content import PassContents, TenantContent, size_refused
 from passmill.usecases.segment_pages import open_segment

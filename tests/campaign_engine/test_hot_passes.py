@@ -1,0 +1,139 @@
+"""Campaigns over passes that others change all the time, in transactions that they keep open."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import pytest
+
+from passmill.domain.ids import PassId
+from passmill.store.database import Database, open_database
+from passmill.v1.campaign_pb2 import (
+    Campaign,
+    CampaignAction,
+    RecipientResult,
+    UpdateAction,
+    VoidAction,
+)
+from passmill.v1.wallet_pass_pb2 import Pass
+from tests.support.bundles import verify
+from tests.support.campaign_worker import CampaignWorker
+from tests.support.campaigns import named_recipient
+from tests.support.service import authority
+from tests.support.shards import issue_many
+from tests.support.small_card import value
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+
+WRITERS: Final = 50
+PASSES: Final = 120
+HELD_SECONDS: Final = 1.5
+
+
+@dataclass(kw_only=True)
+class Writers:
+    """What others did to the passes."""
+
+    worker: CampaignWorker
+    changes: Counter[str] = field(default_factory=Counter)
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def write(self, database: Database, passes: Sequence[Pass], seed: int) -> None:
+        """Changes one after the other, each in a transaction that is held open."""
+        choice = random.Random(seed)  # noqa: S311 - a seeded choice
+        while not self.is_over.is_set():
+            pass_id = choice.choice(passes).pass_id
+            async with database.transaction(self.worker.club.tenant.caller) as tx:
+                await tx.execute(
+                    "UPDATE passes SET version = version + 1,"
+                    " update_tag = pg_current_xact_id()::text::bigint WHERE pass_id = $1",
+                    UUID(pass_id),
+                )
+                await asyncio.sleep(choice.uniform(0, HELD_SECONDS))
+            self.changes[pass_id] += 1
+
+
+@asynccontextmanager
+async def writing(worker: CampaignWorker, passes: Sequence[Pass]) -> AsyncIterator[Writers]:
+    """While this is open, writers are at work."""
+    writers = Writers(worker=worker)
+    url = worker.club.tenant.service.settings.database_url.get_secret_value()
+    async with (
+        open_database(url, min_connections=0, max_connections=WRITERS) as database,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for seed in range(WRITERS):
+            tasks.create_task(writers.write(database, passes, seed))
+        async with asyncio.timeout(30):
+            while writers.changes.total() < WRITERS // 2:  # noqa: ASYNC110 - done by others
+                await asyncio.sleep(0.05)
+        try:
+            yield writers
+        finally:
+            writers.is_over.set()
+
+
+async def load(worker: CampaignWorker, action: CampaignAction, passes: Sequence[Pass]) -> Campaign:
+    """A campaign about these passes, started."""
+    campaign = await worker.campaigns.create(action)
+    recipients = [named_recipient(f"m{at}", each.pass_id) for at, each in enumerate(passes)]
+    await worker.campaigns.load(campaign, recipients)
+    return await worker.start(campaign)
+
+
+async def test_a_campaign_ends_while_others_hold_its_passes(worker: CampaignWorker) -> None:
+    """50 writers change 120 passes without a pause, each for up to 1.5 s: an update of all of them
+    ends meanwhile, every pass changed once by it and nothing that the writers changed
+    lost."""
+    club = worker.club
+    issued = await issue_many(club, PASSES)
+    update = UpdateAction(template_id=club.template_id, values={"tier": value("Gold")})
+    async with writing(worker, issued) as writers:
+        campaign = await load(worker, CampaignAction(update=update), issued)
+        await worker.serve_due()
+        ended = await worker.get(campaign)
+        assert not writers.is_over.is_set()
+    assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, PASSES)
+    assert ended.progress.shards_done == ended.progress.shards > 1
+    for each in issued:
+        now = await club.get(each)
+        assert now.values["tier"] == value("Gold")
+        assert now.version == 2 + writers.changes[each.pass_id]
+    verify(await club.bundle(issued[0]), authority())
+    told = [pass_id for some in await worker.told() for pass_id in some]
+    assert sorted(map(str, told)) == sorted(each.pass_id for each in issued)
+    states = Counter(each.state for each in await worker.campaigns.results(campaign))
+    assert states == {RecipientResult.STATE_SUCCEEDED: PASSES}
+
+
+async def test_what_is_held_is_put_off_not_lost(worker: CampaignWorker) -> None:
+    """Passes that somebody holds all the time a shard tries are left to another one: the others are
+    voided, those count as failed meanwhile and not for the threshold; paused and resumed, the
+    campaign serves them when they are free, and nobody twice."""
+    club = worker.club
+    issued = await issue_many(club, 6)
+    held = [PassId(UUID(each.pass_id)) for each in issued[2:4]]
+    async with worker.services.database.transaction(club.tenant.caller) as tx:
+        await tx.fetch("SELECT FROM passes WHERE pass_id = ANY($1) FOR UPDATE", held)
+        campaign = await load(worker, CampaignAction(void=VoidAction(reason="lost")), issued)
+        await worker.serve_due(at_most=1)
+        going = await worker.get(campaign)
+        assert (going.state, going.progress.succeeded) == (Campaign.STATE_RUNNING, 4)
+        failures = {each.reason: each.count for each in going.progress.failures}
+        assert failures == {"UNAVAILABLE": 2}
+        await worker.pause(campaign)
+    await worker.serve_due()
+    assert (await worker.get(campaign)).progress.succeeded == 4
+    await worker.resume(campaign)
+    await worker.serve_due()
+    ended = await worker.get(campaign)
+    assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, 6)
+    assert (ended.progress.failed, ended.progress.shards) == (0, 2)
+    assert [(await club.get(each)).version for each in issued] == [2] * 6
