@@ -137,3 +137,23 @@ async def test_what_is_held_is_put_off_not_lost(worker: CampaignWorker) -> None:
     assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, 6)
     assert (ended.progress.failed, ended.progress.shards) == (0, 2)
     assert [(await club.get(each)).version for each in issued] == [2] * 6
+
+
+async def test_what_is_held_as_a_whole_is_waited_for(worker: CampaignWorker) -> None:
+    """While somebody holds all passes of a shard it writes nothing; freed,
+    and changed meanwhile, they are served as they are then, by that shard."""
+    club = worker.club
+    issued = await issue_many(club, 3)
+    update = UpdateAction(template_id=club.template_id, values={"tier": value("Gold")})
+    async with asyncio.TaskGroup() as tasks:
+        async with worker.services.database.transaction(club.tenant.caller) as tx:
+            await tx.execute("UPDATE passes SET version = 7")
+            campaign = await load(worker, CampaignAction(update=update), issued)
+            serving = tasks.create_task(worker.serve_due())
+            await asyncio.sleep(1)
+            assert not serving.done()
+        await serving
+    ended = await worker.get(campaign)
+    assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, 3)
+    assert ended.progress.shards == 1
+    assert [(await club.get(each)).version for each in issued] == [8] * 3

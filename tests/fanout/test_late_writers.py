@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from passmill.domain.clock import SystemClock
+from passmill.domain.ids import PassId
 from passmill.domain.registrations import UpdateTag
 from passmill.store import outbox
 from passmill.store.database import Database, open_database
@@ -81,7 +82,7 @@ class LateWriters:
             event_id = await outbox.insert_event(
                 tx,
                 kind="pass.updated",
-                pass_ids=[UUID(wallet_pass.pass_id)],
+                pass_ids=[PassId(UUID(wallet_pass.pass_id))],
                 detail=json.dumps({"visible": True}),
                 now=SystemClock().now(),
             )
