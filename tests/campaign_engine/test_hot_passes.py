@@ -15,6 +15,7 @@ import pytest
 
 from passmill.domain.ids import PassId
 from passmill.store.database import Database, open_database
+from passmill.v1 import campaign_service_pb2 as pb
 from passmill.v1.campaign_pb2 import (
     Campaign,
     CampaignAction,
@@ -26,7 +27,7 @@ from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.bundles import verify
 from tests.support.campaign_worker import CampaignWorker
 from tests.support.campaigns import named_recipient
-from tests.support.service import authority
+from tests.support.service import authority, meta
 from tests.support.shards import issue_many
 from tests.support.small_card import value
 
@@ -90,8 +91,8 @@ async def load(worker: CampaignWorker, action: CampaignAction, passes: Sequence[
 
 async def test_a_campaign_ends_while_others_hold_its_passes(worker: CampaignWorker) -> None:
     """50 writers change 120 passes without a pause, each for up to 1.5 s: an update of all of them
-    ends meanwhile, every pass changed once by it and nothing that the writers changed
-    lost."""
+    ends meanwhile, every pass changed once by it and nothing that the writers changed lost. A
+    roll-back knows all of them, in how many steps they ever came."""
     club = worker.club
     issued = await issue_many(club, PASSES)
     update = UpdateAction(template_id=club.template_id, values={"tier": value("Gold")})
@@ -111,6 +112,15 @@ async def test_a_campaign_ends_while_others_hold_its_passes(worker: CampaignWork
     assert sorted(map(str, told)) == sorted(each.pass_id for each in issued)
     states = Counter(each.state for each in await worker.campaigns.results(campaign))
     assert states == {RecipientResult.STATE_SUCCEEDED: PASSES}
+    await club.tenant.fetch(
+        "UPDATE passes SET version = version + 1 WHERE pass_id = $1", UUID(issued[0].pass_id)
+    )
+    request = pb.RollBackCampaignRequest(campaign_id=campaign.campaign_id, meta=meta())
+    back = (await worker.stub.RollBackCampaign(request)).campaign
+    await worker.serve_due()
+    told_back = (await worker.get(back)).progress
+    assert told_back.total == told_back.succeeded + told_back.failed == PASSES
+    assert 0 < told_back.failed < PASSES
 
 
 async def test_what_is_held_is_put_off_not_lost(worker: CampaignWorker) -> None:

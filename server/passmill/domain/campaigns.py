@@ -70,7 +70,7 @@ class ShardKind(enum.IntEnum):
     """What a shard does. Stored as its number."""
 
     ACT = 1
-    RETRY = 2  # only those of its recipients that failed
+    RETRY = 2  # only those of its recipients that failed, or whose passes others held
     VOID_ISSUED = 3
 
 

@@ -27,7 +27,8 @@ class ShardAct(Protocol):
 
     It reads, renders and signs outside a transaction; then, in ONE transaction, writes the passes,
     the outbox row and what `store.shards.finish_shard` keeps. When that gives False somebody else
-    was faster: `ShardDone` is raised, and nothing was written.
+    was faster: `ShardDone` is raised, and nothing was written. Recipients that it can serve only
+    later it leaves to another shard, in that transaction (`store.put_off_recipients`).
     """
 
     async def __call__(self, work: ShardWork) -> None:
