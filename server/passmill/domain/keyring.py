@@ -23,6 +23,7 @@ class Keyring:
 
     __slots__ = (
         "_answers",
+        "_barcode_keys",
         "_fingerprints",
         "_pages",
         "check_value",
@@ -50,6 +51,7 @@ class Keyring:
         self._pages = child("page-token")
         self._fingerprints = child("request-fingerprint")
         self._answers = AESGCM(child("stored-answer"))
+        self._barcode_keys = AESGCM(child("barcode-key"))
 
     def __repr__(self) -> str:
         return "Keyring(…)"
@@ -76,3 +78,19 @@ class Keyring:
             return self._answers.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
         except InvalidTag:
             raise ValueError("The stored answer was sealed under another master key.") from None
+
+    def wrap_barcode_key(self, private_key: bytes, *, context: bytes) -> bytes:
+        """A private key that seals barcodes, encrypted for storage (AES-256-GCM) and bound to its
+        row."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._barcode_keys.encrypt(nonce, private_key, context)
+
+    def unwrap_barcode_key(self, wrapped: bytes, *, context: bytes) -> bytes:
+        """The inverse of `wrap_barcode_key`. ValueError when it was wrapped by another key or for
+        another row."""
+        try:
+            return self._barcode_keys.decrypt(
+                wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context
+            )
+        except InvalidTag:
+            raise ValueError("The barcode key was wrapped under another master key.") from None
