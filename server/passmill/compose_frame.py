@@ -28,10 +28,12 @@ from passmill.store.roles import check_application_role
 from passmill.store.signing_identities import IdentityReader
 from passmill.telemetry.campaign_metrics import CampaignMetrics
 from passmill.telemetry.metrics import Metrics
+from passmill.usecases.barcode_keys import BarcodeKeys
 from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.load_revision import LoadRevision, RevisionReader
 from passmill.usecases.mutation import Mutator
 from passmill.usecases.pass_content import PassContents
+from passmill.usecases.seal_barcodes import SealBarcodes
 from passmill.usecases.tenant_numbers import TenantNumbers
 
 _START_SECONDS = 30.0
@@ -64,6 +66,7 @@ class Rendering:
     sealer: Sealer
     numbers: TenantNumbers
     contents: PassContents
+    barcode_keys: BarcodeKeys
     finish_signing: FinishSigning
 
 
@@ -105,7 +108,12 @@ async def open_frame(
             loader=identity_reader, wrapping_key=keyring.wrapping_key, clock=clock
         )
         numbers = TenantNumbers(database=database)
-        contents = PassContents(numbers=numbers, tokens=keyring.pass_tokens)
+        barcode_keys = BarcodeKeys(database=database, keyring=keyring, clock=clock)
+        contents = PassContents(
+            numbers=numbers,
+            tokens=keyring.pass_tokens,
+            seal_barcodes=SealBarcodes(keys=barcode_keys),
+        )
         yield Frame(
             settings=settings,
             database=database,
@@ -124,6 +132,7 @@ async def open_frame(
                 sealer=sealer,
                 numbers=numbers,
                 contents=contents,
+                barcode_keys=barcode_keys,
                 finish_signing=FinishSigning(
                     database=database,
                     load_revision=load_revision,

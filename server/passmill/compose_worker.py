@@ -175,7 +175,7 @@ def _serve_shard(frame: Frame, settle: SettleCampaign) -> ServeShard:
         load_revision=frame.load_revision,
         identities=frame.identities,
         numbers=rendering.numbers,
-        tokens=frame.keyring.pass_tokens,
+        contents=rendering.contents,
         sign_shard=SignShard(sealer=rendering.sealer),
         clock=frame.clock,
         metrics=frame.metrics,

@@ -85,7 +85,7 @@ class Lane:
                 digest=b"",
                 signature=None,
             )
-            line = content.encode(wallet_pass)
+            line = content.encode(self.loaded, wallet_pass)
             wallet_pass = wallet_pass.with_digest(digest_of(self.loaded.render(line)))
             unfit = replace(wallet_pass, **changes)  # type: ignore[arg-type]
             rendered.append(RenderedPass(wallet_pass=unfit, line=line))

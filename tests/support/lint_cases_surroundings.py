@@ -8,6 +8,7 @@ from passmill.domain.templates import (
     AppleStyleScheme,
     Barcode,
     BarcodeFormat,
+    BarcodeKind,
     Beacon,
     Colors,
     Field,
@@ -81,6 +82,30 @@ OTHER_CASES = [
         code=C.CHANGE_MESSAGE,
         path='translations[0].strings["Now %@"]',
         content=translated(fr={"Now %@": "Maintenant"}),
+    ),
+    Case(
+        severity=W,
+        code=C.BARCODE_KIND,
+        path="barcode_kind",
+        content=card(barcode_kind=BarcodeKind.SIGNED),
+    ),
+    Case(
+        severity=E,
+        code=C.BARCODE_MESSAGE,
+        path="barcodes[0].message",
+        content=plain(
+            barcode_kind=BarcodeKind.SIGNED,
+            barcodes=(Barcode(format=BarcodeFormat.CODE128, message="{pass.barcode}"),),
+        ),
+    ),
+    Case(
+        severity=E,
+        code=C.NFC_INVALID,
+        path="nfc.message",
+        content=card(
+            barcode_kind=BarcodeKind.SIGNED,
+            nfc=replace(templates.nfc(), message="{pass.barcode}"),
+        ),
     ),
     Case(severity=W, code=C.BARCODE_MISSING, path="barcodes", content=card(barcodes=(), nfc=None)),
     Case(

@@ -46,6 +46,7 @@ from passmill.store.database import Database
 from passmill.store.recipient_streams import StoredChunk
 from passmill.store.signing_identities import IdentityReader
 from passmill.telemetry.metrics import Metrics
+from passmill.usecases.barcode_keys import BarcodeKeys
 from passmill.usecases.campaign_steps import begin
 from passmill.usecases.campaign_view import CampaignView
 from passmill.usecases.change_passes import ChangePasses
@@ -56,6 +57,7 @@ from passmill.usecases.mutation import Mutation, Mutator
 from passmill.usecases.pass_content import PassContents
 from passmill.usecases.preview_campaign import PreviewCampaign
 from passmill.usecases.roll_back_campaign import RollBackCampaign
+from passmill.usecases.seal_barcodes import SealBarcodes
 from passmill.usecases.shard_work import ShardAct, ShardWork
 from passmill.usecases.tenant_numbers import TenantNumbers
 from passmill.usecases.update_shard import UpdateShard
@@ -291,7 +293,13 @@ async def open_runner(
     codec = ProtoTemplateCodec()
     cache = RevisionCache(loader=RevisionReader(database=database, codec=codec))
     load_revision = LoadRevision(database=database, cache=cache)
-    contents = PassContents(numbers=TenantNumbers(database=database), tokens=keyring.pass_tokens)
+    contents = PassContents(
+        numbers=TenantNumbers(database=database),
+        tokens=keyring.pass_tokens,
+        seal_barcodes=SealBarcodes(
+            keys=BarcodeKeys(database=database, keyring=keyring, clock=clock)
+        ),
+    )
     async with open_sealer(threads=2, metrics=metrics) as sealer:
         change_passes = ChangePasses(
             database=seen,

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from passmill.domain.apple import ImageInfo, PassData, RevisionPins
+from passmill.domain.barcodes import SAMPLE_HANDLE
 from passmill.domain.money import Money
 from passmill.domain.templates import (
     AppleActionType,
@@ -540,6 +541,7 @@ def pass_data(content: TemplateContent) -> PassData:
         holder_name="Anaïs O'Neill",
         holder_phone="+493090182000",
         values=values(content),
+        barcode=SAMPLE_HANDLE,
     )
 
 

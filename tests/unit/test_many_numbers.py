@@ -88,9 +88,10 @@ def test_authentication_tokens(master_key: bytes, tenant: int, pass_ids: list[by
             st.none() | st.datetimes(timezones=st.just(UTC)),
         ),
         max_size=10,
-    )
+    ),
+    st.booleans(),
 )
-def test_lines(rows: list[tuple[str, str, datetime | None]]) -> None:
+def test_lines(rows: list[tuple[str, str, datetime | None]], has_barcodes: bool) -> None:
     """The lines of many passes are those of each, hostile names included."""
     lines = encode_pass_columns(
         serial_numbers=["S"] * len(rows),
@@ -100,6 +101,7 @@ def test_lines(rows: list[tuple[str, str, datetime | None]]) -> None:
         holder_phones=[phone for _, phone, _ in rows],
         expire_times=[moment for _, _, moment in rows],
         slot_values=['{"points":7}'] * len(rows),
+        barcodes=[f"B{at}" for at in range(len(rows))] if has_barcodes else None,
     )
     assert [line.encode() for line in lines] == [
         encode_pass_data(
@@ -110,8 +112,9 @@ def test_lines(rows: list[tuple[str, str, datetime | None]]) -> None:
                 holder_name=name,
                 holder_phone=phone,
                 expires_at=moment,
+                barcode=f"B{at}" if has_barcodes else "",
             ),
             '{"points":7}',
         )
-        for name, phone, moment in rows
+        for at, (name, phone, moment) in enumerate(rows)
     ]

@@ -41,6 +41,8 @@ class EventKind(enum.StrEnum):
     API_KEY_REVOKED = "api_key.revoked"
     SIGNING_IDENTITY_UPLOADED = "signing_identity.uploaded"
     SIGNING_IDENTITY_ACTIVATED = "signing_identity.activated"
+    BARCODE_KEY_CREATED = "barcode_key.created"
+    BARCODE_KEY_REVOKED = "barcode_key.revoked"
     BALANCE_POSTED = "balance.posted"
 
 

@@ -52,7 +52,8 @@ class WalletPass:
     read. `digest` is the SHA-1 of the rendered pass.json that was, or shall be, signed at
     `signing_time` (whole seconds) by the identity named. `signature` is None between the commit of
     that intent and the signing. `tags`, sorted, are not on the pass. `personalize_time`: when its
-    holder signed up with it in the wallet, None until then.
+    holder signed up with it in the wallet, None until then. `barcode_seal`: of its signed barcode
+    (`domain/barcodes.py`), None where its revision has none.
     """
 
     pass_id: PassId
@@ -72,6 +73,7 @@ class WalletPass:
     signature: bytes | None
     tags: tuple[str, ...] = ()
     personalize_time: datetime | None = None
+    barcode_seal: bytes | None = None
 
     @property
     def is_personalized(self) -> bool:

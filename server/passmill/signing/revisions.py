@@ -16,7 +16,13 @@ from passmill import _signer
 from passmill.domain.apple import RevisionPins, static_files, write_document
 from passmill.domain.ids import RevisionId, TenantId
 from passmill.domain.template_life import TemplateRevision
-from passmill.domain.templates import TemplateContent, ValueRules, compile_value_rules
+from passmill.domain.templates import (
+    BarcodeKind,
+    TemplateContent,
+    ValueRules,
+    compile_value_rules,
+    used_barcode_kind,
+)
 from passmill.signing.native import InvalidBundle, PreparedRevision
 
 DEFAULT_CAPACITY_BYTES: Final = 256 << 20
@@ -38,13 +44,15 @@ class PassTooLarge(Exception):
 class LoadedRevision:
     """A revision ready for use: `rules` checks values, `files` renders pass.json and holds the
     other files of the bundle; `sign_up_files` is the same with the form of a reward sign-up, None
-    where there is none."""
+    where there is none. `barcode_kind`: what its passes' barcodes say, None where that is not made
+    by the service."""
 
     revision: TemplateRevision
     content: TemplateContent
     rules: ValueRules
     files: PreparedRevision
     sign_up_files: PreparedRevision | None = None
+    barcode_kind: BarcodeKind | None = None
 
     def prepared(self, *, is_personalized: bool) -> PreparedRevision:
         """What a pass is signed with and assembled from: as long as its holder has not signed up
@@ -111,6 +119,7 @@ def load_revision(revision: TemplateRevision, assets: Mapping[str, bytes]) -> Lo
         sign_up_files=None
         if with_form.keys() == files.keys()
         else PreparedRevision(with_form, document),
+        barcode_kind=used_barcode_kind(revision.content),
     )
 
 

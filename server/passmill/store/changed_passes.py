@@ -24,20 +24,21 @@ _WRITE = """
 INSERT INTO passes (
     tenant_id, pass_id, revision_id, signing_identity_id, reference_number, update_tag,
     create_time, signing_time, expire_time, version, token_generation, state,
-    holder_name, holder_phone, slot_values, void_reason, digest, signature, personalize_time)
+    holder_name, holder_phone, slot_values, void_reason, digest, signature, personalize_time,
+    barcode_seal)
 SELECT $1, u.pass_id, u.revision_id, u.signing_identity_id, u.reference_number,
     CASE WHEN u.is_visible THEN pg_current_xact_id()::text::bigint ELSE 0 END,
     u.create_time, u.signing_time, u.expire_time, u.version, u.token_generation, u.state,
     u.holder_name, u.holder_phone, u.slot_values, u.void_reason, u.digest, u.signature,
-    u.personalize_time
+    u.personalize_time, u.barcode_seal
 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[],
         $7::timestamptz[], $8::timestamptz[], $9::int[], $10::smallint[], $11::smallint[],
         $12::text[], $13::text[], $14::text[], $15::text[], $16::bytea[], $17::bytea[],
-        $18::timestamptz[], $19::boolean[])
+        $18::timestamptz[], $19::bytea[], $20::boolean[])
     AS u(pass_id, revision_id, signing_identity_id, reference_number, create_time,
         signing_time, expire_time, version, token_generation, state, holder_name,
         holder_phone, slot_values, void_reason, digest, signature,
-        personalize_time, is_visible)
+        personalize_time, barcode_seal, is_visible)
 ON CONFLICT (tenant_id, pass_id) DO UPDATE SET
     revision_id = EXCLUDED.revision_id,
     signing_identity_id = EXCLUDED.signing_identity_id,
@@ -55,7 +56,8 @@ ON CONFLICT (tenant_id, pass_id) DO UPDATE SET
     -- What was signed stays signed where nothing of it changed, also if that was a moment ago.
     signature = CASE WHEN EXCLUDED.update_tag > 0
         THEN EXCLUDED.signature ELSE passes.signature END,
-    personalize_time = EXCLUDED.personalize_time
+    personalize_time = EXCLUDED.personalize_time,
+    barcode_seal = EXCLUDED.barcode_seal
 WHERE passes.version = EXCLUDED.version - 1
 RETURNING pass_id
 """
@@ -106,7 +108,7 @@ async def write_changed(
     if patience is not None:
         await tx.execute(f"SET LOCAL lock_timeout = {patience // timedelta(milliseconds=1)}")
     try:
-        written = await tx.fetch(_WRITE, tx.tenant_id, *columns([_row(*each) for each in rows], 18))
+        written = await tx.fetch(_WRITE, tx.tenant_id, *columns([_row(*each) for each in rows], 19))
     except asyncpg.LockNotAvailableError as error:
         raise PassesHeld from error
     if patience is not None:
@@ -198,5 +200,6 @@ def _row(wallet_pass: WalletPass, is_visible: bool) -> tuple[object, ...]:
         wallet_pass.digest,
         wallet_pass.signature,
         wallet_pass.personalize_time,
+        wallet_pass.barcode_seal,
         is_visible,
     )

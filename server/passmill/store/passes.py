@@ -51,6 +51,7 @@ _SELECT_LISTED = """
 SELECT p.pass_id, p.revision_id, p.signing_identity_id, p.reference_number, p.create_time,
     p.signing_time, p.expire_time, p.version, p.token_generation, p.state, p.holder_name,
     p.holder_phone, p.slot_values, p.void_reason, p.digest, p.signature, p.personalize_time,
+    p.barcode_seal,
     (SELECT array_agg(ARRAY[e.system, e.external_id] ORDER BY e.system)
         FROM pass_external_ids e
         WHERE e.tenant_id = p.tenant_id AND e.pass_id = p.pass_id) AS external_ids,
@@ -77,17 +78,17 @@ WITH claimed AS (
     INSERT INTO passes (
         tenant_id, pass_id, revision_id, signing_identity_id, reference_number, update_tag,
         create_time, signing_time, expire_time, version, token_generation, state,
-        holder_name, holder_phone, slot_values, void_reason, digest)
+        holder_name, holder_phone, slot_values, void_reason, digest, barcode_seal)
     SELECT
         $1, u.pass_id, u.revision_id, u.signing_identity_id, u.reference_number,
         pg_current_xact_id()::text::bigint, u.create_time, u.signing_time, u.expire_time, 1, 0, 1,
-        u.holder_name, u.holder_phone, u.slot_values, '', u.digest
+        u.holder_name, u.holder_phone, u.slot_values, '', u.digest, u.barcode_seal
     FROM unnest($7::uuid[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[],
             $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[],
-            $17::bytea[], $18::timestamptz[])
+            $17::bytea[], $18::timestamptz[], $27::bytea[])
         AS u(request_id, pass_id, revision_id, signing_identity_id, reference_number,
             signing_time, expire_time, holder_name, holder_phone, slot_values,
-            digest, create_time)
+            digest, create_time, barcode_seal)
     JOIN claimed USING (request_id)
     RETURNING pass_id
 ), intended AS (
@@ -166,8 +167,9 @@ async def insert_issued(
     tags = columns(
         [(request_id, each.pass_id, tag) for request_id, each in passes for tag in each.tags], 3
     )
+    seals = [each.barcode_seal for _, each in passes]
     claimed = await tx.fetch(
-        _INSERT_GROUP, tx.tenant_id, *answers, now, *rows, *external_ids, event_ids, *tags
+        _INSERT_GROUP, tx.tenant_id, *answers, now, *rows, *external_ids, event_ids, *tags, seals
     )
     return {row["request_id"] for row in claimed}
 
@@ -207,7 +209,8 @@ async def update_content(tx: Transaction, wallet_pass: WalletPass) -> None:
         """
         WITH changed AS (
             UPDATE passes SET revision_id = $3, signing_identity_id = $4, signing_time = $5,
-                digest = $6, signature = NULL, update_tag = pg_current_xact_id()::text::bigint
+                digest = $6, barcode_seal = $8, signature = NULL,
+                update_tag = pg_current_xact_id()::text::bigint
             WHERE tenant_id = $1 AND pass_id = $2
             RETURNING pass_id
         )
@@ -222,6 +225,7 @@ async def update_content(tx: Transaction, wallet_pass: WalletPass) -> None:
         wallet_pass.signing_time,
         wallet_pass.digest,
         wallet_pass.signing_time,
+        wallet_pass.barcode_seal,
     )
 
 
@@ -383,6 +387,7 @@ def _listed(row: asyncpg.Record) -> ListedPass:
             signature=row["signature"],
             tags=tuple(row["tags"] or ()),
             personalize_time=row["personalize_time"],
+            barcode_seal=row["barcode_seal"],
         ),
         program_id=ProgramId(_uuid(row["program_id"])),
         template_id=TemplateId(_uuid(row["template_id"])),

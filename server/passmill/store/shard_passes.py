@@ -19,15 +19,16 @@ _INSERT = """
 INSERT INTO passes (
     tenant_id, pass_id, revision_id, signing_identity_id, reference_number, update_tag,
     create_time, signing_time, expire_time, version, token_generation, state,
-    holder_name, holder_phone, slot_values, void_reason, digest, signature)
+    holder_name, holder_phone, slot_values, void_reason, digest, signature, barcode_seal)
 SELECT
     $1, u.pass_id, $2, $3, u.reference_number, pg_current_xact_id()::text::bigint,
     $4, $5, u.expire_time::timestamptz, 1, 0, 1,
-    u.holder_name, u.holder_phone, u.slot_values, '', u.digest, u.signature
+    u.holder_name, u.holder_phone, u.slot_values, '', u.digest, u.signature,
+    u.barcode_seal
 FROM unnest($6::uuid[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[],
-        $12::bytea[], $13::bytea[])
+        $12::bytea[], $13::bytea[], $14::bytea[])
     AS u(pass_id, reference_number, expire_time, holder_name, holder_phone, slot_values,
-        digest, signature)
+        digest, signature, barcode_seal)
 ON CONFLICT DO NOTHING
 """
 
@@ -39,7 +40,7 @@ class IssuedColumns:
 
     `pass_ids`: 16 bytes each. `expire_times`: RFC 3339, or None. `holder_ids`: JSON objects of the
     holder's ids in other systems, or None. `tags`: JSON lists, or None. `slot_values`: canonical
-    JSON.
+    JSON. `barcode_seals`: None where the revision has no signed barcode.
     """
 
     pass_ids: Sequence[bytes]
@@ -52,6 +53,7 @@ class IssuedColumns:
     slot_values: Sequence[str] = field(repr=False)
     digests: Sequence[bytes]
     signatures: Sequence[bytes]
+    barcode_seals: Sequence[bytes] | None = None
 
 
 async def insert_shard_passes(
@@ -86,6 +88,7 @@ async def insert_shard_passes(
         passes.slot_values,
         passes.digests,
         passes.signatures,
+        passes.barcode_seals,  # of no array unnest makes NULLs
     )
     there: set[bytes] = set()
     if written < len(hex_ids):

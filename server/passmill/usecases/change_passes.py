@@ -168,7 +168,7 @@ class ChangePasses:
             for revision_id in change.revision_ids
             | {each.wallet_pass.revision_id for each in found.values()}
         }
-        content = await self._contents.of(caller)
+        content = await self._contents.to_make(caller, revisions.values())
         self._failpoints.reach("shard.read")
         # Some ten microseconds a pass: too long for the loop, on which others' answers wait.
         visible = await asyncio.to_thread(

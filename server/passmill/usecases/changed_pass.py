@@ -41,10 +41,11 @@ def make_change(
 ) -> Changed:
     """The next version of a pass, with its content but without a signature. AppError INVALID_VALUES
     when it is too large."""
-    wallet_pass, version = altered.wallet_pass, current.version + 1
-    line = content.encode(wallet_pass)
+    loaded, version = revisions[altered.wallet_pass.revision_id], current.version + 1
+    wallet_pass = content.sealed(loaded, altered.wallet_pass, before=current)
+    line = content.encode(loaded, wallet_pass)
     with size_refused(altered.values, path="draft"):
-        digest = digest_of(revisions[wallet_pass.revision_id].render(line))
+        digest = digest_of(loaded.render(line))
     # What nobody can see on the pass needs no signature, and no phone needs to hear of it.
     is_visible = digest != current.digest or wallet_pass.revision_id != current.revision_id
     after = (

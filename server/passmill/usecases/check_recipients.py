@@ -28,6 +28,8 @@ from passmill.domain.ids import PassId, SerialNumbers, parse_uuid
 from passmill.domain.passes import Holder, PassDraft
 from passmill.domain.recipients import RecipientColumns
 from passmill.domain.reference_ids import ReferenceNumber, parse_reference_id
+from passmill.domain.templates.placeholders import BARCODE
+from passmill.domain.templates.value_rules import sample_texts
 from passmill.errors import AppError, FieldError, Reason
 from passmill.signing.revisions import LoadedRevision
 from passmill.usecases.find_pass import PassRef
@@ -294,6 +296,7 @@ def _require_size(
         holder_name=checked.holder.name,
         holder_phone=checked.holder.phone,
         expires_at=expire_time,
+        barcode=sample_texts(loaded.barcode_kind)[BARCODE],
     )
     with size_refused(checked.values, path=_DRAFT):
         loaded.render(encode_pass_data(pass_data, checked.slot_values))

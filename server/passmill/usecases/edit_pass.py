@@ -125,8 +125,11 @@ class PassInHand:
 
     def _with_content(self, current: WalletPass, altered: WalletPass) -> tuple[WalletPass, bool]:
         prepared = self.prepared
+        altered = prepared.content.sealed(prepared.after, altered, before=current)
         with size_refused(stored_values(prepared.after, altered), path="wallet_pass"):
-            digest = digest_of(prepared.after.render(prepared.content.encode(altered)))
+            digest = digest_of(
+                prepared.after.render(prepared.content.encode(prepared.after, altered))
+            )
         # What nobody can see on the pass needs no signature, and no phone needs to hear of it.
         if digest == current.digest and altered.revision_id == current.revision_id:
             return altered, False
@@ -227,7 +230,7 @@ class EditPass:
             before=before,
             after=after,
             identity_id=await self._identity_id(caller, listed.wallet_pass, after),
-            content=await self._contents.of(caller),
+            content=await self._contents.to_make(caller, [after]),
         )
 
     async def _identity_id(

@@ -88,11 +88,11 @@ class FinishSigning:
     ) -> WalletPass:
         loaded = await self._load_revision.by_id(caller, wallet_pass.revision_id)
         identity = await self._usable_identity(caller, wallet_pass)
-        line = content.encode(wallet_pass)
+        line = content.encode(loaded, wallet_pass)
         if identity is None or digest_of(loaded.render(line)) != wallet_pass.digest:
             wallet_pass = await self._refresh(caller, content, wallet_pass)
             identity = await self._identities.load(caller, wallet_pass.signing_identity_id)
-            line = content.encode(wallet_pass)
+            line = content.encode(loaded, wallet_pass)
         request = SignRequest(line=line, signing_time=wallet_pass.signing_time)
         try:
             prepared = loaded.prepared(is_personalized=wallet_pass.is_personalized)
@@ -147,7 +147,7 @@ class FinishSigning:
                 signing_time=next_signing_time(self._clock.now(), previous=current.signing_time),
                 version=current.version + 1,
             )
-            renewed = renewed.with_digest(digest_of(loaded.render(content.encode(renewed))))
+            renewed = renewed.with_digest(digest_of(loaded.render(content.encode(loaded, renewed))))
             await passes.update_content(tx, renewed)
             if renewed.digest != current.digest:
                 await enqueue_pass_push(tx, [renewed.pass_id])

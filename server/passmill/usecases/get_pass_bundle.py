@@ -91,7 +91,7 @@ class GetPassBundle:
     async def _assemble(self, caller: Caller, wallet_pass: WalletPass) -> PassBundle:
         loaded = await self._load_revision.by_id(caller, wallet_pass.revision_id)
         certificate = await self._identities.certificate(caller, wallet_pass.signing_identity_id)
-        line = (await self._contents.of(caller)).encode(wallet_pass)
+        line = (await self._contents.of(caller)).encode(loaded, wallet_pass)
         content = await self._sealer.assemble(
             loaded.prepared(is_personalized=wallet_pass.is_personalized),
             certificate,

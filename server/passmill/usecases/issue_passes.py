@@ -156,7 +156,7 @@ class IssuePasses:
             caller, loaded.revision.pass_type_identifier
         )
         require_team(identity, loaded.revision.team_identifier)
-        content = await self._contents.of(caller)
+        content = await self._contents.to_make(caller, [loaded])
         return _Issuer(loaded=loaded, identity_id=identity_id, identity=identity, content=content)
 
     def _check(
@@ -203,7 +203,8 @@ class IssuePasses:
             signature=None,
             tags=checked.tags,
         )
-        line = issuer.content.encode(wallet_pass)
+        wallet_pass = issuer.content.sealed(issuer.loaded, wallet_pass)
+        line = issuer.content.encode(issuer.loaded, wallet_pass)
         with size_refused(checked.values, path=path):
             wallet_pass = wallet_pass.with_digest(digest_of(issuer.loaded.render(line)))
         revision = issuer.loaded.revision

@@ -23,8 +23,7 @@ from passmill.domain.campaigns import (
     ShardOutcome,
 )
 from passmill.domain.clock import Clock
-from passmill.domain.ids import SerialNumbers, SigningIdentityId, TenantId, campaign_pass_ids
-from passmill.domain.pass_tokens import PassTokens
+from passmill.domain.ids import SigningIdentityId, campaign_pass_ids
 from passmill.domain.passes import next_signing_time
 from passmill.domain.reference_ids import (
     ReferenceNumber,
@@ -34,11 +33,13 @@ from passmill.domain.reference_ids import (
 from passmill.errors import Reason
 from passmill.failpoints import Failpoints
 from passmill.signing.identities import IdentityCache, require_team
+from passmill.signing.revisions import LoadedRevision
 from passmill.store import recipient_streams, shards
 from passmill.store.database import Database
 from passmill.store.shard_passes import IssuedColumns, insert_shard_passes
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.load_revision import LoadRevision
+from passmill.usecases.pass_content import PassContents, TenantContent
 from passmill.usecases.shard_work import (
     ShardDone,
     ShardRecipients,
@@ -55,12 +56,11 @@ _FAILED_MESSAGE = "The pass could not be made. Retry, and tell your operator if 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Numbers:
-    """What the tenant's numbers are made with."""
+    """What the tenant's numbers and barcodes are made with."""
 
-    tenant_id: TenantId
-    serial_numbers: SerialNumbers
+    loaded: LoadedRevision
+    content: TenantContent
     references: ReferencePermutation
-    tokens: PassTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,7 @@ class _Prepared:
     pass_ids: Sequence[bytes]
     reference_numbers: Sequence[ReferenceNumber]
     lines: Sequence[str] = field(repr=False)
+    barcode_seals: Sequence[bytes] | None
     duplicates: Sequence[Failure]
 
 
@@ -84,7 +85,7 @@ class IssueShard:
         load_revision: LoadRevision,
         identities: IdentityCache,
         numbers: TenantNumbers,
-        tokens: PassTokens,
+        contents: PassContents,
         sign_shard: SignShard,
         clock: Clock,
         metrics: Metrics,
@@ -94,7 +95,7 @@ class IssueShard:
         self._load_revision = load_revision
         self._identities = identities
         self._numbers = numbers
-        self._tokens = tokens
+        self._contents = contents
         self._sign_shard = sign_shard
         self._clock = clock
         self._metrics = metrics
@@ -113,7 +114,7 @@ class IssueShard:
             work.caller, loaded.revision.pass_type_identifier
         )
         require_team(identity, loaded.revision.team_identifier)
-        prepared = await self._prepare(work)
+        prepared = await self._prepare(work, loaded)
         self._failpoints.reach("shard.read")
 
         began = perf_counter()
@@ -131,17 +132,16 @@ class IssueShard:
             sign_seconds=sign_seconds,
         )
 
-    async def _prepare(self, work: ShardWork) -> _Prepared:
+    async def _prepare(self, work: ShardWork, loaded: LoadedRevision) -> _Prepared:
         shard = work.shard
         async with self._database.statement(work.caller) as tx:
             chunks = await recipient_streams.read_chunks(
                 tx, shard.stream_id, first_offset=shard.first_offset, end_offset=shard.end_offset
             )
         numbers = _Numbers(
-            tenant_id=work.caller.tenant_id,
-            serial_numbers=await self._numbers.serial_numbers(work.caller),
+            loaded=loaded,
+            content=await self._contents.to_make(work.caller, [loaded]),
             references=await self._numbers.references(work.caller),
-            tokens=self._tokens,
         )
         recipients = shard_recipients(shard, chunks)
         # Some ten microseconds a recipient: too long for the loop, on which others' answers wait.
@@ -206,19 +206,26 @@ def _prepare(
     reference_numbers = [
         by_offset[row_offset - shard.first_offset] for row_offset in recipients.row_offsets
     ]
+    content, expire_times = numbers.content, [_moment(text) for text in columns.expire_times]
+    slot_values = _texts(columns.values)
+    barcodes, barcode_seals = content.barcodes_of_many(
+        numbers.loaded, pass_ids, expire_times=expire_times, slot_values=slot_values
+    )
     return _Prepared(
         recipients=recipients,
         pass_ids=pass_ids,
         reference_numbers=reference_numbers,
         lines=encode_pass_columns(
-            serial_numbers=numbers.serial_numbers.of_many(pass_ids),
-            authentication_tokens=numbers.tokens.first_of_many(numbers.tenant_id, pass_ids),
+            serial_numbers=content.serial_numbers.of_many(pass_ids),
+            authentication_tokens=content.tokens.first_of_many(content.tenant_id, pass_ids),
             reference_ids=format_reference_ids(reference_numbers),
             holder_names=_texts(columns.names),
             holder_phones=_texts(columns.phones),
-            expire_times=[_moment(text) for text in columns.expire_times],
-            slot_values=_texts(columns.values),
+            expire_times=expire_times,
+            slot_values=slot_values,
+            barcodes=barcodes,
         ),
+        barcode_seals=barcode_seals,
         duplicates=duplicates,
     )
 
@@ -262,7 +269,7 @@ def _split(prepared: _Prepared, signed: SignedColumns) -> tuple[IssuedColumns, l
         for at in signed.failed
     ]
     kept = [at not in failed for at in range(len(prepared.pass_ids))]
-    columns = prepared.recipients.columns
+    columns, seals = prepared.recipients.columns, prepared.barcode_seals
     return (
         IssuedColumns(
             pass_ids=list(compress(prepared.pass_ids, kept)),
@@ -275,6 +282,7 @@ def _split(prepared: _Prepared, signed: SignedColumns) -> tuple[IssuedColumns, l
             slot_values=_texts(list(compress(columns.values, kept))),
             digests=list(compress(signed.digests, kept)),
             signatures=list(compress(signed.signatures, kept)),
+            barcode_seals=None if seals is None else list(compress(seals, kept)),
         ),
         failures,
     )

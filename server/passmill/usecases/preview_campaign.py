@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from passmill.domain.apple.field_changes import compare_fields
+from passmill.domain.barcodes import SAMPLE_SEAL
 from passmill.domain.callers import Caller
 from passmill.domain.campaigns import (
     Campaign,
@@ -152,15 +153,16 @@ class PreviewCampaign:
             audience = await self._audience(tx, campaign)
             found = await changed_passes.read_passes(tx, [t.pass_id for t in audience.targets])
         collected = _Collected()
-        content = await self._contents.of(caller)
         action = campaign.definition.action
         if isinstance(action, IssueAction):
+            content = await self._contents.of(caller)
             loaded = await self._load_revision.by_id(caller, action.revision.revision_id)
             for target in audience.targets:
                 collected.previews.append(_issued(target, loaded, content, self._clock.now()))
         else:
             alter = await self._alter(caller, campaign)
             revisions = await self._revisions(caller, campaign, audience.targets, found)
+            content = await self._contents.to_make(caller, revisions.values())
             for target in audience.targets:
                 look = _Look(target=target, listed=found.get(target.pass_id), alter=alter)
                 collected.previews.append(
@@ -286,7 +288,9 @@ def _changed(
             raise not_found("pass")
         current = listed.wallet_pass
         altered = look.alter(target, listed, revisions)
-        shown_now = revisions[current.revision_id].render(content.encode(current))
+        shown_now = revisions[current.revision_id].render(
+            content.encode(revisions[current.revision_id], current)
+        )
         if altered is None:
             collected.unchanged += 1
             pass_json = shown_now
@@ -328,12 +332,14 @@ def _issued(
         void_reason="",
         digest=b"",
         signature=None,
+        # No barcode that could be taken for a real one.
+        barcode_seal=SAMPLE_SEAL,
     )
     pass_json = b""
     reason = ""
     try:
         with size_refused(values, path="draft"):
-            pass_json = loaded.render(content.encode(wallet_pass))
+            pass_json = loaded.render(content.encode(loaded, wallet_pass))
     except AppError as error:
         reason = str(error)
     return PassPreview(

@@ -17,9 +17,12 @@ from passmill.domain.programs import Program
 from passmill.domain.reference_ids import ReferenceNumber, format_reference_id
 from passmill.domain.template_life import Template, TemplateCodec, TemplateRevision
 from passmill.domain.templates import Finding, TemplateContent
+from passmill.domain.templates.placeholders import BARCODE
+from passmill.domain.templates.value_rules import sample_texts
 from passmill.domain.tenants import StoredIdentity
 from passmill.signing.identities import IdentityCache
 from passmill.signing.previews import seal_preview
+from passmill.signing.revisions import LoadedRevision
 from passmill.store.assets import find_contents
 from passmill.store.database import Database, Transaction
 from passmill.store.programs import get_program
@@ -92,7 +95,7 @@ class PreviewPass:
         if loaded is None:
             return Preview(pass_json=b"", bundle=b"", findings=findings)
         checked = check_draft(loaded, draft, path="draft")
-        line = _encode(checked, draft)
+        line = _encode(loaded, checked, draft)
         with size_refused(checked.values, path="draft"):
             pass_json = loaded.render(line)
         bundle = b""
@@ -143,7 +146,7 @@ class PreviewPass:
         )
 
 
-def _encode(checked: CheckedDraft, draft: PassDraft) -> bytes:
+def _encode(loaded: LoadedRevision, checked: CheckedDraft, draft: PassDraft) -> bytes:
     pass_data = PassData(
         serial_number=f"PREVIEW-{secrets.token_hex(16).upper()}",
         authentication_token="",
@@ -151,5 +154,6 @@ def _encode(checked: CheckedDraft, draft: PassDraft) -> bytes:
         holder_name=checked.holder.name,
         holder_phone=checked.holder.phone,
         expires_at=draft.expire_time,
+        barcode=sample_texts(loaded.barcode_kind)[BARCODE],
     )
     return encode_pass_data(pass_data, checked.slot_values)

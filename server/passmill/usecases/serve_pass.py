@@ -130,7 +130,7 @@ class ServePass:
         return await self._sealer.assemble(
             loaded.prepared(is_personalized=wallet_pass.is_personalized),
             certificate,
-            line=(await self._contents.of(caller)).encode(wallet_pass),
+            line=(await self._contents.of(caller)).encode(loaded, wallet_pass),
             signing_time=wallet_pass.signing_time,
             signed=Signed(digest=wallet_pass.digest, signature=wallet_pass.signature),
         )

@@ -133,7 +133,7 @@ class SignPersonalization:
             )
         except InvalidToken:
             return None
-        after = await self._signed(caller, loaded, identity, after)
+        after = await self._signed(caller, loaded, identity, current, after)
         return _Signed(before=current, after=after, token_signature=token_signature)
 
     async def _signed(
@@ -141,9 +141,12 @@ class SignPersonalization:
         caller: Caller,
         loaded: LoadedRevision,
         identity: SigningIdentity,
+        current: WalletPass,
         wallet_pass: WalletPass,
     ) -> WalletPass:
-        line = (await self._contents.of(caller)).encode(wallet_pass)
+        content = await self._contents.to_make(caller, [loaded])
+        wallet_pass = content.sealed(loaded, wallet_pass, before=current)
+        line = content.encode(loaded, wallet_pass)
         with size_refused(stored_values(loaded, wallet_pass), path="wallet_pass"):
             digest = digest_of(loaded.render(line))
         [signed] = await self._sealer.sign(

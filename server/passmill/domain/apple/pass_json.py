@@ -31,6 +31,7 @@ from passmill.domain.apple.text_nodes import parse_date, single_placeholder, wri
 from passmill.domain.money import CURRENCY_DECIMALS
 from passmill.domain.templates.content import TemplateContent
 from passmill.domain.templates.placeholders import (
+    BARCODE,
     HOLDER_NAME,
     HOLDER_PHONE,
     REFERENCE_ID,
@@ -50,6 +51,7 @@ _BUILT_INS: Final = (
     (HOLDER_PHONE, SlotType.TEXT, False),
     (EXPIRES_AT, SlotType.INSTANT, False),
     (VOIDED, SlotType.BOOLEAN, False),
+    (BARCODE, SlotType.TEXT, False),
 )
 
 
@@ -59,7 +61,7 @@ class PassData:
 
     `values` are as `ValueRules.check` admitted them, without defaults; `holder_name` and
     `holder_phone` are None or empty when unknown; `expires_at` (aware, whole seconds) replaces the
-    template's expiry.
+    template's expiry; `barcode` is empty where the template does not use it.
     """
 
     serial_number: str
@@ -70,6 +72,7 @@ class PassData:
     values: Mapping[str, Value] = field(default_factory=dict, repr=False)
     voided: bool = False
     expires_at: datetime | None = None
+    barcode: str = field(default="", repr=False)
 
 
 def default_values(content: TemplateContent) -> dict[str, Value]:
@@ -97,6 +100,7 @@ def gather_sources(defaults: Mapping[str, Value], pass_data: PassData) -> Source
         HOLDER_PHONE: pass_data.holder_phone or None,
         EXPIRES_AT: pass_data.expires_at,
         VOIDED: True if pass_data.voided else None,
+        BARCODE: pass_data.barcode or None,
     }
 
 
@@ -152,6 +156,7 @@ def encode_pass_data(pass_data: PassData, slot_values: str | None = None) -> byt
         encode_basestring(phone) if phone else "null",
         _date(moment),
         "true" if pass_data.voided else "null",
+        encode_basestring(pass_data.barcode) if pass_data.barcode else "null",
     )
     values = values_to_json(pass_data.values) if slot_values is None else slot_values
     return f"[{','.join(built_ins)},{values}]\n".encode()
@@ -166,21 +171,25 @@ def encode_pass_columns(
     holder_phones: Sequence[str],
     expire_times: Sequence[datetime | None],
     slot_values: Sequence[str],
+    barcodes: Sequence[str] | None = None,
 ) -> list[str]:
     """`encode_pass_data` of many passes that are not voided, a list a column: their lines, yet to
-    be encoded in UTF-8, quickly. The first three hold nothing that JSON escapes."""
+    be encoded in UTF-8, quickly. The first three and `barcodes` (None where the template does not
+    use them) hold nothing that JSON escapes."""
     escape = encode_basestring
+    quoted = ["null"] * len(slot_values) if barcodes is None else [f'"{each}"' for each in barcodes]
     return [
         f'["{serial}","{token}","{reference}",{escape(name) if name else "null"},'
         f"{escape(phone) if phone else 'null'},"
-        f"{_date(moment)},null,{values}]\n"
-        for serial, token, reference, name, phone, moment, values in zip(
+        f"{_date(moment)},null,{barcode},{values}]\n"
+        for serial, token, reference, name, phone, moment, barcode, values in zip(
             serial_numbers,
             authentication_tokens,
             reference_ids,
             holder_names,
             holder_phones,
             expire_times,
+            quoted,
             slot_values,
             strict=True,
         )

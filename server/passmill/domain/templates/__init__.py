@@ -7,6 +7,7 @@ from passmill.domain.templates.content import (
     AppleStyleScheme,
     Barcode,
     BarcodeFormat,
+    BarcodeKind,
     Beacon,
     Colors,
     DataDetector,
@@ -34,6 +35,7 @@ from passmill.domain.templates.content import (
     Translation,
 )
 from passmill.domain.templates.findings import Finding, FindingCode, Severity
+from passmill.domain.templates.text_uses import used_barcode_kind
 from passmill.domain.templates.value_rules import (
     CheckedValues,
     ValueRules,
@@ -49,6 +51,7 @@ __all__ = [
     "AppleStyleScheme",
     "Barcode",
     "BarcodeFormat",
+    "BarcodeKind",
     "Beacon",
     "CheckedValues",
     "Colors",
@@ -83,4 +86,5 @@ __all__ = [
     "ValueRules",
     "check_values",
     "compile_value_rules",
+    "used_barcode_kind",
 ]

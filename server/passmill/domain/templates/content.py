@@ -119,6 +119,13 @@ class BarcodeFormat(StrEnum):
     I2OF5 = "i2of5"
 
 
+class BarcodeKind(StrEnum):
+    """What `{pass.barcode}` stands for (`domain/barcodes.py`)."""
+
+    HANDLE = "handle"
+    SIGNED = "signed"
+
+
 class LinkKind(StrEnum):
     """What a link is for."""
 
@@ -376,3 +383,4 @@ class TemplateContent:
     semantics: JsonObject = field(default_factory=dict)
     apple: AppleHints = field(default_factory=AppleHints)
     google: GoogleHints = field(default_factory=GoogleHints)
+    barcode_kind: BarcodeKind | None = None

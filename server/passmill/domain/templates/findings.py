@@ -105,6 +105,7 @@ class FindingCode(StrEnum):
     PASS_SIZE = "pass_size"  # noqa: S105 - a finding, not a password
     # A reward sign-up is not right: where there can be none, or without what it needs.
     PERSONALIZATION = "personalization"
+    BARCODE_KIND = "barcode_kind"  # a kind of barcode is chosen, and no text holds {pass.barcode}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

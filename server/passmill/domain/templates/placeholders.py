@@ -17,8 +17,9 @@ HOLDER_NAME: Final = "holder.name"
 HOLDER_PHONE: Final = "holder.phone"
 SERIAL_NUMBER: Final = "pass.serial_number"
 REFERENCE_ID: Final = "pass.reference_id"
+BARCODE: Final = "pass.barcode"
 
-BUILT_INS: Final = frozenset({HOLDER_NAME, HOLDER_PHONE, SERIAL_NUMBER, REFERENCE_ID})
+BUILT_INS: Final = frozenset({HOLDER_NAME, HOLDER_PHONE, SERIAL_NUMBER, REFERENCE_ID, BARCODE})
 # Built-ins that a pass may lack: not every holder is known by name or number.
 OPTIONAL_BUILT_INS: Final = frozenset({HOLDER_NAME, HOLDER_PHONE})
 

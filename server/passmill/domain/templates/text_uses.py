@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from passmill.domain.templates.content import Field, JsonValue, TemplateContent
+from passmill.domain.templates.content import BarcodeKind, Field, JsonValue, TemplateContent
+from passmill.domain.templates.placeholders import (
+    BARCODE,
+    BadTemplateText,
+    parse_text,
+    placeholder_names,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +28,21 @@ def text_uses(content: TemplateContent) -> Iterator[TextUse]:
     for use in _all_texts(content):
         if use.text:
             yield use
+
+
+def used_barcode_kind(content: TemplateContent) -> BarcodeKind | None:
+    """What `{pass.barcode}` stands for in a template; None when no text of it holds that."""
+    for use in text_uses(content):
+        if BARCODE in use.text and BARCODE in _names(use.text):
+            return content.barcode_kind or BarcodeKind.HANDLE
+    return None
+
+
+def _names(text: str) -> list[str]:
+    try:
+        return placeholder_names(parse_text(text))
+    except BadTemplateText:
+        return []  # the linter's business; such a template has no revision
 
 
 def _shown(path: str, text: str) -> TextUse:

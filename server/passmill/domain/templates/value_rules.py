@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from passmill.domain.barcodes import SAMPLE_HANDLE, SAMPLE_SIGNED
 from passmill.domain.templates.barcodes import MAX_NFC_BYTES, InvalidMessage, check_message
-from passmill.domain.templates.content import BarcodeFormat, TemplateContent
+from passmill.domain.templates.content import BarcodeFormat, BarcodeKind, TemplateContent
 from passmill.domain.templates.formats import FORMATS
 from passmill.domain.templates.placeholders import (
+    BARCODE,
     HOLDER_NAME,
     HOLDER_PHONE,
     REFERENCE_ID,
@@ -62,7 +64,7 @@ def compile_value_rules(content: TemplateContent) -> ValueRules:
 class ValueRules:
     """The rules of one template revision."""
 
-    __slots__ = ("_defaults", "_places", "_required", "_slots")
+    __slots__ = ("_defaults", "_places", "_required", "_samples", "_slots")
 
     def __init__(self, content: TemplateContent) -> None:
         self._slots = {slot.name: slot for slot in content.slots}
@@ -71,6 +73,7 @@ class ValueRules:
             slot.name for slot in content.slots if slot.required and slot.default_value is None
         )
         self._places = tuple(_places(content))
+        self._samples = sample_texts(content.barcode_kind)
 
     def check(
         self,
@@ -149,8 +152,8 @@ class ValueRules:
     def _format(self, part: Part, sources: Mapping[str, Value | None]) -> str | None:
         if not isinstance(part, Placeholder):
             return part
-        if part.name in _SAMPLES:
-            return _SAMPLES[part.name]
+        if part.name in self._samples:
+            return self._samples[part.name]
         value = sources.get(part.name)
         if value is None:
             return None
@@ -158,8 +161,17 @@ class ValueRules:
         return FORMATS[slot.type if slot else SlotType.TEXT](value)
 
 
-# These are made by the service: of ASCII letters, digits and dashes, and about this long.
-_SAMPLES = {SERIAL_NUMBER: "0" * 26, REFERENCE_ID: "K7M3-Q8TX"}
+_MADE = frozenset({SERIAL_NUMBER, REFERENCE_ID, BARCODE})
+
+
+def sample_texts(barcode_kind: BarcodeKind | None) -> Mapping[str, str]:
+    """What is made by the service, not given: as long as the real thing, of its characters."""
+    is_signed = barcode_kind is BarcodeKind.SIGNED
+    return {
+        SERIAL_NUMBER: "0" * 26,
+        REFERENCE_ID: "K7M3-Q8TX",
+        BARCODE: SAMPLE_SIGNED if is_signed else SAMPLE_HANDLE,
+    }
 
 
 def _places(content: TemplateContent) -> list[_Place]:
@@ -180,7 +192,7 @@ def _place(text: str, slots: tuple[Slot, ...], check: Callable[[str], None]) -> 
     names = placeholder_names(parts)
     # A value is blamed that a caller can change: a slot's or the holder's, text before others.
     types = {slot.name: slot.type for slot in slots}
-    blamed = [name for name in names if name not in _SAMPLES]
+    blamed = [name for name in names if name not in _MADE]
     blamed.sort(key=lambda name: types.get(name, SlotType.TEXT) is not SlotType.TEXT)
     return [_Place(parts=parts, names=tuple(blamed), check=check)] if blamed else []
 

@@ -36,6 +36,7 @@ from passmill.domain.templates.content import (
 )
 from passmill.domain.templates.findings import FindingCode
 from passmill.domain.templates.placeholders import BadTemplateText, Placeholder
+from passmill.domain.templates.text_uses import used_barcode_kind
 from passmill.domain.values import InvalidValue, SlotType, normalise_url
 
 MAX_LOCATIONS: Final = 10
@@ -64,6 +65,9 @@ def check_barcodes(report: Report) -> None:
         if CLASSIC_FORMATS.intersection(formats[:index]):
             message = "stands after one that every system draws, so is never shown; put it first"
             report.warn(FindingCode.BARCODE_FALLBACK, path, message)
+    if content.barcode_kind is not None and used_barcode_kind(content) is None:
+        message = "has no effect: no text holds {pass.barcode}; put it into a barcode's message"
+        report.warn(FindingCode.BARCODE_KIND, "barcode_kind", message)
     if not content.barcodes and content.nfc is None and content.style is not PassStyle.GENERIC:
         message = "has nothing that a scanner can read; add a barcode"
         report.warn(FindingCode.BARCODE_MISSING, "barcodes", message)

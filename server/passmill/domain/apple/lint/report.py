@@ -16,9 +16,16 @@ from passmill.domain.apple.text_nodes import (
 )
 from passmill.domain.templates.content import TemplateContent
 from passmill.domain.templates.findings import Finding, FindingCode, Severity
-from passmill.domain.templates.placeholders import BadTemplateText, Placeholder, parse_text
+from passmill.domain.templates.placeholders import (
+    BARCODE,
+    BadTemplateText,
+    Placeholder,
+    parse_text,
+)
+from passmill.domain.templates.value_rules import sample_texts
 from passmill.domain.values import SlotType
 
+_BARCODE = Placeholder(BARCODE)
 _CODES: dict[type[UnrenderableText], FindingCode] = {
     BadDate: FindingCode.DATE_INVALID,
     BadNumber: FindingCode.NUMBER_INVALID,
@@ -33,6 +40,7 @@ class Report:
         self.content = content
         self.nodes = TextNodes(content.slots)
         self.findings: list[Finding] = []
+        self._samples = sample_texts(content.barcode_kind)
 
     def error(self, code: FindingCode, path: str, message: str) -> None:
         """Something that blocks publishing."""
@@ -58,14 +66,16 @@ class Report:
             self.error(_CODES[type(error)], path, str(error))
 
     def fixed_text(self, text: str) -> str | None:
-        """The text as it comes out, if it is the same on every pass."""
+        """The text as it comes out, if it is the same on every pass but for a barcode, which is
+        always as long and of the same characters."""
         try:
             parts = parse_text(text)
         except BadTemplateText:
             return None
-        if any(isinstance(part, Placeholder) for part in parts):
-            return None
-        return "".join(part for part in parts if isinstance(part, str))
+        barcode = self._samples[BARCODE]
+        texts = [barcode if part == _BARCODE else part for part in parts]
+        fixed = [text for text in texts if isinstance(text, str)]
+        return "".join(fixed) if len(fixed) == len(texts) else None
 
     def sole_slot_type(self, text: str) -> SlotType | None:
         """The type of the slot that is the whole text, if one is."""
