@@ -58,6 +58,8 @@ from passmill.usecases.preview_pass import PreviewPass
 from passmill.usecases.publish_template import PublishTemplate
 from passmill.usecases.reinstate_pass import ReinstatePass
 from passmill.usecases.revoke_api_key import RevokeApiKey
+from passmill.usecases.revoke_barcode_key import RevokeBarcodeKey
+from passmill.usecases.rotate_barcode_key import RotateBarcodeKey
 from passmill.usecases.set_tenant_state import SetTenantState
 from passmill.usecases.update_pass import UpdatePass
 from passmill.usecases.update_program import UpdateProgram
@@ -284,6 +286,12 @@ def _admin_servicer(frame: Frame) -> admin_service.AdminServicer:
                 identities=frame.identity_reader, keyring=keyring, clock=clock
             ),
             activate_signing_identity=ActivateSigningIdentity(mutator=mutator, clock=clock),
+            rotate_barcode_key=RotateBarcodeKey(
+                mutator=mutator, keyring=keyring, keys=frame.rendering.barcode_keys, clock=clock
+            ),
+            revoke_barcode_key=RevokeBarcodeKey(
+                mutator=mutator, keyring=keyring, keys=frame.rendering.barcode_keys, clock=clock
+            ),
         ),
     )
 

@@ -56,11 +56,12 @@ async def api(database: Database) -> AsyncIterator[AdminApi]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A tenant with a key and two identities, for requests to name."""
+    """A tenant with a key, two identities and a barcode key, for requests to name."""
 
     tenant_id: str
     key_id: str
     identity_id: str
+    barcode_key_id: str
     other: IssuedCertificate
 
 
@@ -91,6 +92,11 @@ def requests(world: World, tenant_id: str) -> dict[str, Message]:
         "ActivateSigningIdentity": pb.ActivateSigningIdentityRequest(
             tenant_id=tenant_id, signing_identity_id=world.identity_id, meta=meta()
         ),
+        "RotateBarcodeKey": pb.RotateBarcodeKeyRequest(tenant_id=tenant_id, meta=meta()),
+        "RevokeBarcodeKey": pb.RevokeBarcodeKeyRequest(
+            tenant_id=tenant_id, barcode_key_id=world.barcode_key_id, meta=meta()
+        ),
+        "ListBarcodeKeys": pb.ListBarcodeKeysRequest(tenant_id=tenant_id),
     }
 
 
@@ -112,17 +118,21 @@ async def world(api: AdminApi, issued: IssuedCertificate, other: IssuedCertifica
     tenant = await api.operator.create_tenant()
     key = await api.operator.create_api_key(tenant.tenant_id)
     identity = await upload(api.operator, issued, tenant_id=tenant.tenant_id)
+    rotate = pb.RotateBarcodeKeyRequest(tenant_id=tenant.tenant_id, meta=meta())
+    rotated = await api.operator.send("RotateBarcodeKey", rotate)
+    barcode_key = pb.RotateBarcodeKeyResponse.FromString(rotated.content).barcode_key
     return World(
         tenant_id=tenant.tenant_id,
         key_id=key.api_key.key_id,
         identity_id=identity.signing_identity_id,
+        barcode_key_id=barcode_key.barcode_key_id,
         other=other,
     )
 
 
 def test_every_method_has_a_request_here(issued: IssuedCertificate) -> None:
     """A method added to the proto is added to these tests."""
-    nothing = World(tenant_id="1", key_id="k", identity_id="1", other=issued)
+    nothing = World(tenant_id="1", key_id="k", identity_id="1", barcode_key_id="1", other=issued)
     assert set(requests(nothing, "1")) == set(METHODS)
 
 
@@ -204,9 +214,14 @@ async def test_foreign_tenant_is_not_found(api: AdminApi, database: Database, wo
         ]
         assert {each.code for each in refused} == {grpc.StatusCode.NOT_FOUND}, method
         assert len({each.bytes_ for each in refused}) == 1, method
-    unknown = replace(world, key_id="a" * 12, identity_id="12345")
-    malformed = replace(world, key_id="a\x00\u202e", identity_id="a'b")
-    for method in ("RevokeApiKey", "CheckSigningIdentity", "ActivateSigningIdentity"):
+    unknown = replace(world, key_id="a" * 12, identity_id="12345", barcode_key_id="32768")
+    malformed = replace(world, key_id="a\x00\u202e", identity_id="a'b", barcode_key_id="-1")
+    for method in (
+        "RevokeApiKey",
+        "CheckSigningIdentity",
+        "ActivateSigningIdentity",
+        "RevokeBarcodeKey",
+    ):
         refused = [
             await stranger.refusal(method, requests(named, "")[method])
             for named in (world, unknown, malformed)

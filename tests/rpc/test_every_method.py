@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from passmill.domain.barcodes import LAST_KEY_ID
 from passmill.domain.callers import Scope
 from passmill.domain.ids import encode_base32
 from passmill.domain.reference_ids import ReferenceNumber, format_reference_id
@@ -64,6 +65,8 @@ def unknown(field: str) -> str:
     match field:
         case "tenant_id" | "signing_identity_id":
             return str(secrets.randbits(62) + 1)
+        case "barcode_key_id":
+            return str(LAST_KEY_ID + 1 + secrets.randbelow(1000))
         case "key_id":
             return secrets.token_hex(6)
         case "reference_id":

@@ -31,11 +31,14 @@ from passmill.store.signing_identities import IdentityReader
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.activate_signing_identity import ActivateSigningIdentity
 from passmill.usecases.authenticate import Authenticate, AuthenticateOperator
+from passmill.usecases.barcode_keys import BarcodeKeys
 from passmill.usecases.check_signing_identity import CheckSigningIdentity
 from passmill.usecases.create_api_key import CreateApiKey
 from passmill.usecases.create_tenant import CreateTenant
 from passmill.usecases.mutation import Mutator
 from passmill.usecases.revoke_api_key import RevokeApiKey
+from passmill.usecases.revoke_barcode_key import RevokeBarcodeKey
+from passmill.usecases.rotate_barcode_key import RotateBarcodeKey
 from passmill.usecases.set_tenant_state import SetTenantState
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.v1 import admin_service_pb2 as pb
@@ -243,6 +246,7 @@ async def open_admin_api(database_url: str) -> AsyncIterator[AdminApi]:
 
 def _servicer(database: Database, keyring: Keyring, clock: SetClock) -> AdminServicer:
     mutator = Mutator(database=database, clock=clock, keyring=keyring)
+    keys = BarcodeKeys(database=database, keyring=keyring, clock=clock)
     return AdminServicer(
         database=database,
         pages=Pages(keyring=keyring),
@@ -258,6 +262,12 @@ def _servicer(database: Database, keyring: Keyring, clock: SetClock) -> AdminSer
                 identities=IdentityReader(database=database), keyring=keyring, clock=clock
             ),
             activate_signing_identity=ActivateSigningIdentity(mutator=mutator, clock=clock),
+            rotate_barcode_key=RotateBarcodeKey(
+                mutator=mutator, keyring=keyring, keys=keys, clock=clock
+            ),
+            revoke_barcode_key=RevokeBarcodeKey(
+                mutator=mutator, keyring=keyring, keys=keys, clock=clock
+            ),
         ),
     )
 

@@ -110,10 +110,13 @@ async def ids_of(club: Club) -> Ids:
     listing = admin_service_pb2.ListSigningIdentitiesRequest(tenant_id=tenant.tenant_id)
     identities = (await operator.ListSigningIdentities(listing)).signing_identities
     key = await operator.CreateApiKey(_key_request(tenant))
+    rotate = admin_service_pb2.RotateBarcodeKeyRequest(tenant_id=tenant.tenant_id, meta=meta())
+    barcode_key = (await operator.RotateBarcodeKey(rotate)).barcode_key
     return Ids(
         by_field={
             "tenant_id": tenant.tenant_id,
             "key_id": key.api_key.key_id,
+            "barcode_key_id": barcode_key.barcode_key_id,
             "signing_identity_id": identities[0].signing_identity_id,
             "program_id": club.program_id,
             "template_id": club.template_id,
@@ -248,6 +251,11 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         admin_service_pb2.CheckSigningIdentityRequest(**identity),
         admin_service_pb2.ListSigningIdentitiesRequest(tenant_id=tenant_id),
         admin_service_pb2.ActivateSigningIdentityRequest(**identity, meta=new()),
+        admin_service_pb2.RotateBarcodeKeyRequest(tenant_id=tenant_id, meta=new()),
+        admin_service_pb2.RevokeBarcodeKeyRequest(
+            tenant_id=tenant_id, barcode_key_id=ids["barcode_key_id"], meta=new()
+        ),
+        admin_service_pb2.ListBarcodeKeysRequest(tenant_id=tenant_id),
     ]
     return {_method_name(request): request for request in requests}
 

@@ -47,3 +47,6 @@ class AdminClient(Connection):
     check_signing_identity = blocking(admin.check_signing_identity)
     list_signing_identities = paging(admin.list_signing_identities)
     activate_signing_identity = blocking(admin.activate_signing_identity)
+    rotate_barcode_key = blocking(admin.rotate_barcode_key)
+    revoke_barcode_key = blocking(admin.revoke_barcode_key)
+    list_barcode_keys = paging(admin.list_barcode_keys)

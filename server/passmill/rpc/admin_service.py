@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import Message
 
 from passmill import errors
+from passmill.domain.barcodes import LAST_KEY_ID, BarcodeKeyId
 from passmill.domain.callers import Scope
 from passmill.domain.ids import SigningIdentityId, TenantId, parse_number
 from passmill.errors import invalid_field
@@ -19,6 +20,7 @@ from passmill.rpc.convert_time import time_from
 from passmill.rpc.door import Call, MethodRule
 from passmill.rpc.paging import Pages
 from passmill.store.api_keys import list_api_keys
+from passmill.store.barcode_keys import list_barcode_keys
 from passmill.store.database import Database
 from passmill.store.signing_identities import list_identities
 from passmill.store.tenants import get_tenant, list_tenants
@@ -28,6 +30,8 @@ from passmill.usecases.create_api_key import CreateApiKey
 from passmill.usecases.create_tenant import CreateTenant
 from passmill.usecases.mutation import Answer
 from passmill.usecases.revoke_api_key import RevokeApiKey
+from passmill.usecases.revoke_barcode_key import RevokeBarcodeKey
+from passmill.usecases.rotate_barcode_key import RotateBarcodeKey
 from passmill.usecases.set_tenant_state import SetTenantState
 from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.v1 import admin_service_pb2 as pb
@@ -47,6 +51,9 @@ RULES: Final[Mapping[str, MethodRule]] = {
     "CheckSigningIdentity": MethodRule(scope=Scope.ADMIN),
     "ListSigningIdentities": MethodRule(scope=Scope.ADMIN),
     "ActivateSigningIdentity": MethodRule(scope=Scope.ADMIN, mutates=True),
+    "RotateBarcodeKey": MethodRule(scope=Scope.ADMIN, mutates=True),
+    "RevokeBarcodeKey": MethodRule(scope=Scope.ADMIN, mutates=True),
+    "ListBarcodeKeys": MethodRule(scope=Scope.ADMIN),
 }
 
 
@@ -61,6 +68,8 @@ class AdminUseCases:
     upload_signing_identity: UploadSigningIdentity
     check_signing_identity: CheckSigningIdentity
     activate_signing_identity: ActivateSigningIdentity
+    rotate_barcode_key: RotateBarcodeKey
+    revoke_barcode_key: RevokeBarcodeKey
 
 
 class AdminServicer:
@@ -216,6 +225,46 @@ class AdminServicer:
             mutation, signing_identity_id=_identity_id(request.signing_identity_id)
         )
 
+    async def rotate_barcode_key(self, request: pb.RotateBarcodeKeyRequest, call: Call) -> Answer:
+        """RotateBarcodeKey."""
+        mutation = _inside(call, request.tenant_id).mutation(
+            request,
+            lambda key: pb.RotateBarcodeKeyResponse(barcode_key=convert.barcode_key_message(key)),
+        )
+        return await self._use_cases.rotate_barcode_key(mutation)
+
+    async def revoke_barcode_key(self, request: pb.RevokeBarcodeKeyRequest, call: Call) -> Answer:
+        """RevokeBarcodeKey."""
+        mutation = _inside(call, request.tenant_id).mutation(
+            request,
+            lambda key: pb.RevokeBarcodeKeyResponse(barcode_key=convert.barcode_key_message(key)),
+        )
+        return await self._use_cases.revoke_barcode_key(
+            mutation, key_id=_barcode_key_id(request.barcode_key_id)
+        )
+
+    async def list_barcode_keys(
+        self, request: pb.ListBarcodeKeysRequest, call: Call
+    ) -> pb.ListBarcodeKeysResponse:
+        """ListBarcodeKeys."""
+        caller = _inside(call, request.tenant_id).caller
+        size = self._pages.size(request.page_size)
+        key = self._pages.key(request, request.page_token)
+        after = None if key is None else (_time(key[0]), int(key[1]))
+        async with self._database.transaction(caller, read_only=True) as tx:
+            await get_tenant(tx, caller.tenant_id)
+            found = [each.key for each in await list_barcode_keys(tx)]
+        listed = [
+            each for each in found if after is None or (each.create_time, each.key_id) > after
+        ]
+        shown, token = self._page(
+            request, listed[: size + 1], size, lambda each: (each.create_time, each.key_id)
+        )
+        return pb.ListBarcodeKeysResponse(
+            barcode_keys=[convert.barcode_key_message(each) for each in shown],
+            next_page_token=token,
+        )
+
     def _page(
         self,
         request: Message,
@@ -251,6 +300,13 @@ def _identity_id(text: str) -> SigningIdentityId:
     if number is None:
         raise errors.not_found("signing identity")
     return SigningIdentityId(number)
+
+
+def _barcode_key_id(text: str) -> BarcodeKeyId:
+    number = parse_number(text)
+    if number is None or number > LAST_KEY_ID:
+        raise errors.not_found("barcode key")
+    return BarcodeKeyId(number)
 
 
 def _text(key_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from passmill.domain.barcodes import BarcodeKey
 from passmill.domain.tenants import ApiKey, StoredIdentity, Tenant, TenantState
 from passmill.rpc.convert_scopes import scope_numbers
 from passmill.rpc.convert_time import timestamp
@@ -84,6 +85,23 @@ def identity_message(identity: StoredIdentity) -> pb.SigningIdentity:
         if identity.is_active
         else pb.SigningIdentity.STATE_INACTIVE,
         create_time=timestamp(identity.create_time),
+    )
+
+
+def barcode_key_message(key: BarcodeKey) -> pb.BarcodeKey:
+    """A barcode key's public half."""
+    if key.revoke_time is not None:
+        state = pb.BarcodeKey.STATE_REVOKED
+    else:
+        is_active = key.retire_time is None
+        state = pb.BarcodeKey.STATE_ACTIVE if is_active else pb.BarcodeKey.STATE_RETIRED
+    return pb.BarcodeKey(
+        barcode_key_id=str(key.key_id),
+        public_key=key.public_key,
+        state=state,
+        create_time=timestamp(key.create_time),
+        retire_time=None if key.retire_time is None else timestamp(key.retire_time),
+        revoke_time=None if key.revoke_time is None else timestamp(key.revoke_time),
     )
 
 

@@ -178,3 +178,43 @@ def activate_signing_identity(
         lambda answer: answer.signing_identity,
         options,
     )
+
+
+def rotate_barcode_key(
+    *, tenant_id: str = "", **options: Unpack[ChangeOptions]
+) -> Call[pb.BarcodeKey]:
+    """Makes a new key, which signs barcodes from now on."""
+    request = pb.RotateBarcodeKeyRequest(tenant_id=tenant_id, meta=meta_of(options))
+    return call_of(
+        _SERVICE, request, pb.RotateBarcodeKeyResponse, lambda answer: answer.barcode_key, options
+    )
+
+
+def revoke_barcode_key(
+    barcode_key_id: str, *, tenant_id: str = "", **options: Unpack[ChangeOptions]
+) -> Call[pb.BarcodeKey]:
+    """Ends a key that may be in wrong hands; barcodes that it signed are refused within five
+    seconds."""
+    request = pb.RevokeBarcodeKeyRequest(
+        tenant_id=tenant_id, barcode_key_id=barcode_key_id, meta=meta_of(options)
+    )
+    return call_of(
+        _SERVICE, request, pb.RevokeBarcodeKeyResponse, lambda answer: answer.barcode_key, options
+    )
+
+
+def list_barcode_keys(
+    *, tenant_id: str = "", page_size: int = 500, **options: Unpack[ReadOptions]
+) -> Listing[pb.BarcodeKey]:
+    """Lists the keys that sign or signed barcodes, oldest first, page by page."""
+
+    def page(token: str) -> Call[tuple[Sequence[pb.BarcodeKey], str]]:
+        return call_of(
+            _SERVICE,
+            pb.ListBarcodeKeysRequest(tenant_id=tenant_id, page_size=page_size, page_token=token),
+            pb.ListBarcodeKeysResponse,
+            lambda answer: (answer.barcode_keys, answer.next_page_token),
+            options,
+        )
+
+    return Listing(page=page)
