@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from passmill.compose_frame import Frame, open_frame
 from passmill.compose_push import PushServices, open_push
+from passmill.compose_sharing import SharingServices, open_sharing
 from passmill.compose_sign_ups import sign_personalization, sign_up_worker
 from passmill.domain.campaigns import ActionKind
 from passmill.domain.clock import Clock, SystemClock
@@ -52,6 +53,7 @@ class WorkerServices:
     compare_recipients: CompareRecipients
     watch_queue: WatchQueue
     push: PushServices
+    sharing: SharingServices
     forget_recipients: ForgetRecipients
     readiness: Readiness
 
@@ -71,6 +73,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             working.create_task(services.worker.run(stop))
             working.create_task(services.push.worker.run(stop))
             working.create_task(services.sign_ups.run(stop))
+            working.create_task(services.sharing.worker.run(stop))
         for task in tasks:
             task.cancel()
 
@@ -84,11 +87,12 @@ async def open_worker(
     async with (
         open_frame(settings, clock=clock or SystemClock(), registry=registry) as frame,
         open_push(frame, registry) as push,
+        open_sharing(frame) as sharing,
     ):
-        yield _services(frame, push)
+        yield _services(frame, push, sharing)
 
 
-def _services(frame: Frame, push: PushServices) -> WorkerServices:
+def _services(frame: Frame, push: PushServices, sharing: SharingServices) -> WorkerServices:
     settings = frame.settings
     settle = SettleCampaign(database=frame.database, clock=frame.clock)
     serve_shard = _serve_shard(frame, settle)
@@ -142,6 +146,7 @@ def _services(frame: Frame, push: PushServices) -> WorkerServices:
         compare_recipients=compare_recipients,
         watch_queue=WatchQueue(database=frame.database, metrics=frame.campaign_metrics),
         push=push,
+        sharing=sharing,
         forget_recipients=ForgetRecipients(
             database=frame.database,
             clock=frame.clock,

@@ -66,6 +66,7 @@ class Reason(enum.StrEnum):
     INVALID_CAMPAIGN = "INVALID_CAMPAIGN"
     INVALID_CURSOR = "INVALID_CURSOR"
     CURSOR_EXPIRED = "CURSOR_EXPIRED"
+    TOO_MANY_DEVICES = "TOO_MANY_DEVICES"
 
 
 KIND_OF_REASON: Mapping[Reason, ErrorKind] = {
@@ -105,6 +106,7 @@ KIND_OF_REASON: Mapping[Reason, ErrorKind] = {
     Reason.INVALID_CAMPAIGN: ErrorKind.INVALID_INPUT,
     Reason.INVALID_CURSOR: ErrorKind.INVALID_INPUT,
     Reason.CURSOR_EXPIRED: ErrorKind.OUT_OF_RANGE,
+    Reason.TOO_MANY_DEVICES: ErrorKind.PERMISSION_DENIED,
 }
 
 

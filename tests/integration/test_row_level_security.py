@@ -36,6 +36,7 @@ OPERATORS = {
     "install_counts",
     "forgotten_events",
     "personalizations",
+    "over_shares",
 }
 
 

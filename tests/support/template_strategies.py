@@ -34,6 +34,8 @@ from passmill.domain.templates import (
     Personalization,
     PersonalizationField,
     RelevantDate,
+    SharingExcess,
+    SharingPolicy,
     Slot,
     SlotType,
     TemplateContent,
@@ -356,6 +358,13 @@ def _sections(writing: Writing) -> dict[str, st.SearchStrategy[Any]]:
             requires_authentication=st.booleans(),
         ),
         "sharing_prohibited": st.just(value=True),
+        "sharing": st.builds(
+            SharingPolicy,
+            max_devices=st.integers(0, 1000),
+            decay_days=st.integers(0, 365),
+            excess=st.sampled_from(SharingExcess),
+            binds_first_device=st.booleans(),
+        ),
         "semantics": writing.semantics(),
         "apple": _apple_hints(writing),
         "google": st.builds(

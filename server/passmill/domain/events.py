@@ -22,6 +22,8 @@ class EventKind(enum.StrEnum):
     PASS_FIRST_FETCHED = "pass.first_fetched"  # noqa: S105
     PASS_PUSH_REQUESTED = "pass.push_requested"  # noqa: S105
     PASS_PERSONALIZED = "pass.personalized"  # noqa: S105
+    PASS_OVER_SHARED = "pass.over_shared"  # noqa: S105
+    PASS_REISSUED = "pass.reissued"  # noqa: S105
     CAMPAIGN_CREATED = "campaign.created"
     CAMPAIGN_STARTED = "campaign.started"
     CAMPAIGN_PAUSED = "campaign.paused"

@@ -50,6 +50,12 @@ STATUS_OF_REASON: Final[Mapping[RefusalReason, HTTPStatus]] = {
 
 # For a device there is nothing between "this pass is yours" and "it is not": whoever knows the
 # token of a pass may know all of it, and to others we say the same of every pass.
+#
+# A device that the sharing policy keeps out hears the same, PERMISSION_DENIED. Of what Apple's
+# protocol has for a registration (200, 201, 401) it is the one refusal. No answer to a registration
+# takes the pass from the phone, and after any error Wallet tries a few times, at growing intervals,
+# and leaves it at that. 429 and 503 would ask it to come back soon, for nothing.
+# https://developer.apple.com/documentation/walletpasses/register-a-pass-for-update-notifications
 _REASON_OF_KIND: Final[Mapping[ErrorKind, RefusalReason]] = {
     ErrorKind.INVALID_INPUT: RefusalReason.MALFORMED,
     ErrorKind.OUT_OF_RANGE: RefusalReason.MALFORMED,

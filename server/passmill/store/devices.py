@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from passmill.domain.device_statistics import NO_CAMPAIGN
-from passmill.domain.ids import PassId, TenantId, new_uuid
-from passmill.domain.registrations import DeviceNumber, RemoveReason, UpdateTag, Wallet
+from passmill.domain.ids import PassId, TenantId, new_number, new_uuid
+from passmill.domain.registrations import (
+    DeviceClaim,
+    DeviceNumber,
+    RemoveReason,
+    UpdateTag,
+    Wallet,
+)
 from passmill.store.database import Transaction
 
 
@@ -63,6 +69,46 @@ async def lock_device(
         return None
     return LockedDevice(
         device_number=DeviceNumber(row["device_number"]), push_token=row["push_token"]
+    )
+
+
+async def hold_device(
+    tx: Transaction, claim: DeviceClaim, *, now: datetime
+) -> tuple[LockedDevice, bool]:
+    """The device that registers, locked until the transaction ends; made when there is none, and
+    whether it was."""
+    row = await tx.fetch_one(
+        """
+        INSERT INTO devices (
+            tenant_id, device_number, pass_type_identifier, device_library_identifier, push_token,
+            wallet, system_version, token_time, create_time, last_seen_time, listed_tag)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, $8, 0)
+        ON CONFLICT (tenant_id, pass_type_identifier, device_library_identifier) DO UPDATE
+            SET last_seen_time = EXCLUDED.last_seen_time
+        RETURNING device_number, push_token, device_number = $2 AS is_made
+        """,
+        tx.tenant_id,
+        new_number(),
+        claim.pass_type_identifier,
+        claim.device_library_identifier,
+        claim.push_token,
+        claim.wallet,
+        claim.system_version,
+        now,
+    )
+    assert row is not None  # noqa: S101 - made or updated
+    device = LockedDevice(
+        device_number=DeviceNumber(row["device_number"]), push_token=row["push_token"]
+    )
+    return device, row["is_made"]
+
+
+async def drop_device(tx: Transaction, device_number: DeviceNumber) -> None:
+    """Undoes `hold_device`, where it made the device."""
+    await tx.execute(
+        "DELETE FROM devices WHERE tenant_id = $1 AND device_number = $2",
+        tx.tenant_id,
+        device_number,
     )
 
 

@@ -44,6 +44,7 @@ class JobKind(StrEnum):
     PUSH = "push"
     PUSH_MANY = "push_many"
     PERSONALIZE = "pass_personalize"
+    REISSUE = "pass_reissue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

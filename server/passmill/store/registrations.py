@@ -60,9 +60,15 @@ WITH wanted AS (
                 SELECT device_number FROM devices
                 WHERE tenant_id = $1 AND pass_type_identifier = $4
                     AND device_library_identifier = $6))
-        END AS is_full
+        END AS is_full,
+        r.is_limited AND NOT $17 AND NOT EXISTS (
+            SELECT FROM registrations
+            WHERE tenant_id = $1 AND pass_id = $2 AND remove_time IS NULL AND device_number = (
+                SELECT device_number FROM devices
+                WHERE tenant_id = $1 AND pass_type_identifier = $4
+                    AND device_library_identifier = $6)) AS is_limited
     FROM passes p, LATERAL (
-        SELECT v.template_id FROM template_revisions v
+        SELECT v.template_id, v.sharing IS NOT NULL AS is_limited FROM template_revisions v
         WHERE v.tenant_id = $1 AND v.revision_id = p.revision_id AND v.pass_type_identifier = $4
         OFFSET 0) AS r
     WHERE p.tenant_id = $1 AND p.pass_id = $2 AND p.token_generation = $3
@@ -71,7 +77,7 @@ WITH wanted AS (
         tenant_id, device_number, pass_type_identifier, device_library_identifier, push_token,
         wallet, system_version, token_time, create_time, last_seen_time, listed_tag)
     SELECT $1, $5, $4, $6, $7, $8, $9, clock_timestamp(), $10, $10, 0
-    FROM wanted WHERE NOT is_full AND ($16 OR version = 1)
+    FROM wanted WHERE NOT is_full AND NOT is_limited AND ($16 OR version = 1)
     ON CONFLICT (tenant_id, pass_type_identifier, device_library_identifier) DO UPDATE
         SET system_version = EXCLUDED.system_version, token_time = clock_timestamp(),
             last_seen_time = EXCLUDED.last_seen_time
@@ -100,7 +106,7 @@ WITH wanted AS (
         jsonb_build_object('wallet', $8::int, 'system_version', $9::text), $10
     FROM registered
 )
-SELECT w.is_full, (SELECT device_number FROM device) AS device_number,
+SELECT w.is_full, w.is_limited, (SELECT device_number FROM device) AS device_number,
     EXISTS (SELECT FROM registered) AS is_new,
     w.version > 1 OR EXISTS (SELECT FROM device)
         AND NOT EXISTS (SELECT FROM held WHERE version = 1) AS is_changed
@@ -112,6 +118,7 @@ class NotRegistered(enum.Enum):
     """Why nothing was written."""
 
     NO_SUCH_PASS = enum.auto()
+    LIMITED = enum.auto()
     TOO_MANY_DEVICES = enum.auto()
     PASS_CHANGED = enum.auto()
     OTHER_TOKEN = enum.auto()
@@ -137,7 +144,13 @@ class PassKey:
 
 
 async def register(
-    tx: Transaction, key: PassKey, claim: DeviceClaim, *, only_as_issued: bool, now: datetime
+    tx: Transaction,
+    key: PassKey,
+    claim: DeviceClaim,
+    *,
+    only_as_issued: bool,
+    is_admitted: bool = False,
+    now: datetime,
 ) -> Registered | NotRegistered:
     """Registers a device for a pass, in one statement; a registration that had ended begins again.
     It waits for nobody who changes the pass; a pass that nobody is changing it keeps from changing
@@ -147,6 +160,8 @@ async def register(
     registered. NO_SUCH_PASS: there is none with this key. TOO_MANY_DEVICES:
     `MOST_DEVICES_OF_A_PASS` others have it. OTHER_TOKEN: the device is known by another push token
     or wallet; nothing was written, `take_token` first.
+    LIMITED: not `is_admitted`, the device does not have the pass yet, and its template has a policy
+    about how many may.
     """
     first, last = _campaigns_of(key.pass_id)
     row = await tx.fetch_one(
@@ -167,11 +182,14 @@ async def register(
         new_uuid(),
         MOST_DEVICES_OF_A_PASS,
         not only_as_issued,
+        is_admitted,
     )
     if row is None:
         return NotRegistered.NO_SUCH_PASS
     if row["is_full"]:
         return NotRegistered.TOO_MANY_DEVICES
+    if row["is_limited"]:
+        return NotRegistered.LIMITED
     if only_as_issued and row["is_changed"]:
         return NotRegistered.PASS_CHANGED
     if row["device_number"] is None:

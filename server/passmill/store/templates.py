@@ -15,6 +15,7 @@ from passmill.domain.template_life import (
     TemplateState,
 )
 from passmill.domain.templates import TemplateContent
+from passmill.domain.templates.sharing import policy_to_json
 from passmill.store.database import Transaction
 
 _SELECT: Final = (
@@ -135,8 +136,8 @@ async def insert_revision(tx: Transaction, revision: TemplateRevision, *, conten
     """Writes a revision for good; the role of the application has no right to change it."""
     await tx.execute(
         "INSERT INTO template_revisions (tenant_id, revision_id, template_id, number, content,"
-        " pass_type_identifier, team_identifier, web_service_url, publish_time)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        " pass_type_identifier, team_identifier, web_service_url, publish_time, sharing)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         tx.tenant_id,
         revision.revision_id,
         revision.template_id,
@@ -146,6 +147,7 @@ async def insert_revision(tx: Transaction, revision: TemplateRevision, *, conten
         revision.team_identifier,
         revision.web_service_url,
         revision.publish_time,
+        None if revision.content is None else policy_to_json(revision.content.sharing),
     )
 
 

@@ -1,4 +1,5 @@
-"""Forget registrations that ended long ago, and devices that have none left."""
+"""Forget registrations that ended long ago, devices that have none left, and who was one too
+many."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import structlog
 from passmill.domain.callers import operator_caller
 from passmill.domain.clock import Clock
 from passmill.errors import AppError
-from passmill.store import devices
+from passmill.store import devices, sharing
 from passmill.store.database import Database
 
 # So long whoever follows the tags may be away, and come back to all that ended meanwhile.
@@ -42,7 +43,7 @@ class ForgetDevices:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def __call__(self) -> int:
-        """One step; gives how many registrations were deleted."""
+        """One step; gives how many registrations and excesses were deleted."""
         deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
         operator = operator_caller(deadline=deadline)
         before = self._clock.now() - KEPT
@@ -52,4 +53,6 @@ class ForgetDevices:
         for tenant_id, device_numbers in found.items():
             async with self._database.transaction(operator.acting_for(tenant_id)) as tx:
                 deleted += await devices.delete_ended(tx, device_numbers, before=before)
+        async with self._database.transaction(operator) as tx:
+            deleted += await sharing.delete_over_shares_before(tx, before, at_most=_AT_ONCE)
         return deleted

@@ -11,6 +11,8 @@ from passmill.errors import AppError, Reason, not_found
 from passmill.store import devices, push_jobs, registrations
 from passmill.store.database import Database, Transaction
 from passmill.store.registrations import NotRegistered, Registered
+from passmill.store.sharing import Newcomer
+from passmill.usecases.admit_device import AdmitDevice
 from passmill.usecases.authenticate_pass import AuthenticPass
 
 _TRIES: Final = 10  # each but the first because the device has just given yet another token
@@ -25,14 +27,17 @@ class RegisterDevice:
     def __init__(self, *, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._admit = AdmitDevice(clock=clock)
 
     async def __call__(self, authentic: AuthenticPass, claim: DeviceClaim) -> bool:
         """Registers the device for the pass, and takes its push token for all of its passes; True
-        when it was not registered before.
+        when it was not registered before. Where the template has a sharing policy, a device that
+        does not have the pass yet is admitted by that.
 
         `claim.push_token` has been through `check_push_token`. AppError NOT_FOUND when there is no
         such pass, of another pass type, or its tokens are of another generation; RATE_LIMITED when
-        as many other devices have it as may; UNAVAILABLE, DEADLINE_EXCEEDED.
+        as many other devices have it as may have any pass, TOO_MANY_DEVICES as may have this one;
+        UNAVAILABLE, DEADLINE_EXCEEDED.
         """
         # Mostly one statement: there is nothing to push of a pass that is as it was issued.
         async with self._database.statement(authentic.caller) as tx:
@@ -48,11 +53,7 @@ class RegisterDevice:
                     retry_after=timedelta(seconds=1),
                 )
             tries += 1
-            takes_token = outcome is NotRegistered.OTHER_TOKEN
-            async with self._database.transaction(authentic.caller) as tx:
-                if takes_token:
-                    await _take_token(tx, claim)
-                outcome = await self._register(tx, authentic, claim)
+            outcome = await self._in_steps(authentic, claim, outcome)
         return outcome.is_new
 
     async def _register(
@@ -62,11 +63,17 @@ class RegisterDevice:
         claim: DeviceClaim,
         *,
         only_as_issued: bool = False,
+        is_admitted: bool = False,
     ) -> Registered | NotRegistered:
-        """PASS_CHANGED or OTHER_TOKEN when it takes more than one statement. An error rolls back:
-        whoever gets no registration gives us no token."""
+        """PASS_CHANGED, OTHER_TOKEN or LIMITED when it takes more than one statement. An error
+        rolls back: whoever gets no registration gives us no token."""
         outcome = await registrations.register(
-            tx, authentic.key, claim, only_as_issued=only_as_issued, now=self._clock.now()
+            tx,
+            authentic.key,
+            claim,
+            only_as_issued=only_as_issued,
+            is_admitted=is_admitted,
+            now=self._clock.now(),
         )
         match outcome:
             case Registered():
@@ -87,8 +94,33 @@ class RegisterDevice:
                     message="The pass is on as many devices as it may be. Remove it from one.",
                     retry_after=_FULL_FOR,
                 )
-            case NotRegistered.OTHER_TOKEN | NotRegistered.PASS_CHANGED:
+            case NotRegistered.OTHER_TOKEN | NotRegistered.PASS_CHANGED | NotRegistered.LIMITED:
                 return outcome
+
+    async def _in_steps(
+        self, authentic: AuthenticPass, claim: DeviceClaim, why: NotRegistered
+    ) -> Registered | NotRegistered:
+        async with self._database.transaction(authentic.caller) as tx:
+            if why is NotRegistered.LIMITED:
+                # The device's lock before the pass's, as everywhere; so there must be a device.
+                device, is_made = await devices.hold_device(tx, claim, now=self._clock.now())
+                newcomer = Newcomer(device_number=device.device_number, push_token=claim.push_token)
+                if await self._admit(tx, authentic.key, claim, newcomer):
+                    await registrations.take_token(
+                        tx, device.device_number, claim.push_token, claim.wallet
+                    )
+                    return await self._register(tx, authentic, claim, is_admitted=True)
+                if is_made:
+                    await devices.drop_device(tx, device.device_number)
+            else:
+                if why is NotRegistered.OTHER_TOKEN:
+                    await _take_token(tx, claim)
+                return await self._register(tx, authentic, claim)
+        # Once what was written about it is committed.
+        raise AppError(
+            reason=Reason.TOO_MANY_DEVICES,
+            message="The pass is on as many devices as its template lets it be.",
+        )
 
 
 async def _take_token(tx: Transaction, claim: DeviceClaim) -> None:

@@ -46,6 +46,7 @@ MIRRORED = [
     "Nfc",
     "Personalization",
     "RelevantDate",
+    "SharingPolicy",
     "Slot",
     "TemplateContent",
     "Translation",

@@ -40,6 +40,7 @@ from tests.support import templates
 from tests.support.lint_cases_bundle import BUNDLE_CASES
 from tests.support.lint_cases_images import IMAGE_CASES
 from tests.support.lint_cases_personalization import PERSONALIZATION_CASES
+from tests.support.lint_cases_sharing import SHARING_CASES
 from tests.support.lint_cases_surroundings import OTHER_CASES
 from tests.support.lint_cases_texts import TEXT_AND_FIELD_CASES
 from tests.support.lint_changes import (
@@ -63,6 +64,7 @@ CASES = [
     *BUNDLE_CASES,
     *OTHER_CASES,
     *PERSONALIZATION_CASES,
+    *SHARING_CASES,
 ]
 
 

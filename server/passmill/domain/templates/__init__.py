@@ -35,6 +35,7 @@ from passmill.domain.templates.content import (
     Translation,
 )
 from passmill.domain.templates.findings import Finding, FindingCode, Severity
+from passmill.domain.templates.sharing import SharingExcess, SharingPolicy
 from passmill.domain.templates.text_uses import used_barcode_kind
 from passmill.domain.templates.value_rules import (
     CheckedValues,
@@ -77,6 +78,8 @@ __all__ = [
     "PersonalizationField",
     "RelevantDate",
     "Severity",
+    "SharingExcess",
+    "SharingPolicy",
     "Slot",
     "SlotType",
     "TemplateContent",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from passmill.domain.templates.sharing import SharingPolicy
 from passmill.domain.values import Slot
 
 # Structured data; in a template its strings are text.
@@ -384,3 +385,4 @@ class TemplateContent:
     apple: AppleHints = field(default_factory=AppleHints)
     google: GoogleHints = field(default_factory=GoogleHints)
     barcode_kind: BarcodeKind | None = None
+    sharing: SharingPolicy | None = None

@@ -106,6 +106,7 @@ class FindingCode(StrEnum):
     # A reward sign-up is not right: where there can be none, or without what it needs.
     PERSONALIZATION = "personalization"
     BARCODE_KIND = "barcode_kind"  # a kind of barcode is chosen, and no text holds {pass.barcode}
+    SHARING = "sharing"  # a sharing policy would lock honest holders out, or has no effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

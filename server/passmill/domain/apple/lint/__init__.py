@@ -17,6 +17,7 @@ from passmill.domain.apple.lint.places import (
 from passmill.domain.apple.lint.report import Report
 from passmill.domain.apple.lint.schemes import check_hints, check_schemes
 from passmill.domain.apple.lint.semantics import check_semantics
+from passmill.domain.apple.lint.sharing import check_sharing
 from passmill.domain.apple.lint.texts import check_texts, check_translations
 from passmill.domain.templates.content import TemplateContent
 from passmill.domain.templates.findings import Finding, Severity
@@ -46,6 +47,7 @@ def lint(
     check_schemes(report)
     check_hints(report)
     check_personalization(report)
+    check_sharing(report)
     check_translations(report)
     check_files(report, images)
     check_pass_json(report)
