@@ -61,12 +61,7 @@ WITH wanted AS (
                 WHERE tenant_id = $1 AND pass_type_identifier = $4
                     AND device_library_identifier = $6))
         END AS is_full,
-        r.is_limited AND NOT $17 AND NOT EXISTS (
-            SELECT FROM registrations
-            WHERE tenant_id = $1 AND pass_id = $2 AND remove_time IS NULL AND device_number = (
-                SELECT device_number FROM devices
-                WHERE tenant_id = $1 AND pass_type_identifier = $4
-                    AND device_library_identifier = $6)) AS is_limited
+        r.is_limited AND NOT $17 AS is_limited
     FROM passes p, LATERAL (
         SELECT v.template_id, v.sharing IS NOT NULL AS is_limited FROM template_revisions v
         WHERE v.tenant_id = $1 AND v.revision_id = p.revision_id AND v.pass_type_identifier = $4
@@ -160,8 +155,7 @@ async def register(
     registered. NO_SUCH_PASS: there is none with this key. TOO_MANY_DEVICES:
     `MOST_DEVICES_OF_A_PASS` others have it. OTHER_TOKEN: the device is known by another push token
     or wallet; nothing was written, `take_token` first.
-    LIMITED: not `is_admitted`, the device does not have the pass yet, and its template has a policy
-    about how many may.
+    LIMITED: not `is_admitted`, and the template has a policy about how many devices may.
     """
     first, last = _campaigns_of(key.pass_id)
     row = await tx.fetch_one(

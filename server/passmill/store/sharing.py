@@ -27,7 +27,7 @@ _PRIORITY: Final = 0  # among themselves: the kind has a worker of its own
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newcomer:
-    """A device that a count leaves out: it is asked of what is there beside it."""
+    """A device that a count leaves out, by its number and its token."""
 
     device_number: DeviceNumber
     push_token: str = field(repr=False)
@@ -36,10 +36,11 @@ class Newcomer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharers:
     """Devices that a pass is on, as its policy counts them. `devices`: different ones; `pushed`:
-    those of them that can be pushed."""
+    those of them that can be pushed. `has_newcomer`: the device that was left out has the pass."""
 
     devices: int
     pushed: Sequence[DeviceNumber]
+    has_newcomer: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ async def count_sharers(
     beside: Newcomer | None = None,
     now: datetime,
 ) -> Sharers:
-    """The devices that a pass is on, but for `beside`.
+    """The devices that a pass is on, but for `beside`, which was seen just now.
 
     One push token is one device, whatever names it came under. Where the policy binds, a device
     that removed the pass counts like one last seen then; its token may be gone from the row, so
@@ -114,15 +115,22 @@ async def count_sharers(
     """
     row = await tx.fetch_one(
         """
-        SELECT count(DISTINCT coalesce(nullif(d.push_token, ''), d.device_number::text)) AS devices,
-            array_agg(d.device_number ORDER BY d.device_number)
-                FILTER (WHERE r.remove_time IS NULL AND d.push_token <> '') AS pushed
-        FROM registrations r
-        JOIN devices d ON d.tenant_id = $1 AND d.device_number = r.device_number
-        WHERE r.tenant_id = $1 AND r.pass_id = $2
-            AND r.device_number IS DISTINCT FROM $3 AND d.push_token IS DISTINCT FROM $4
-            AND (r.remove_time IS NULL OR $5 AND r.remove_reason = $6)
-            AND ($7::timestamptz IS NULL OR coalesce(r.remove_time, d.last_seen_time) >= $7)
+        WITH held AS (
+            SELECT d.device_number, d.push_token, r.remove_time IS NULL AS is_live,
+                d.device_number IS NOT DISTINCT FROM $3 AS is_newcomer
+            FROM registrations r
+            JOIN devices d ON d.tenant_id = $1 AND d.device_number = r.device_number
+            WHERE r.tenant_id = $1 AND r.pass_id = $2
+                AND (r.remove_time IS NULL OR $5 AND r.remove_reason = $6)
+                AND ($7::timestamptz IS NULL OR coalesce(r.remove_time, d.last_seen_time) >= $7)
+        ), other AS (
+            SELECT * FROM held WHERE NOT is_newcomer AND push_token IS DISTINCT FROM $4
+        )
+        SELECT EXISTS (SELECT FROM held WHERE is_newcomer AND is_live) AS has_newcomer,
+            count(DISTINCT coalesce(nullif(push_token, ''), device_number::text)) AS devices,
+            array_agg(device_number ORDER BY device_number)
+                FILTER (WHERE is_live AND push_token <> '') AS pushed
+        FROM other
         """,
         tx.tenant_id,
         pass_id,
@@ -133,7 +141,9 @@ async def count_sharers(
         policy.counted_since(now),
     )
     assert row is not None  # noqa: S101 - an aggregate has one row
-    return Sharers(devices=row["devices"], pushed=row["pushed"] or ())
+    return Sharers(
+        devices=row["devices"], pushed=row["pushed"] or (), has_newcomer=row["has_newcomer"]
+    )
 
 
 async def note_over_share(

@@ -47,7 +47,8 @@ class AdmitDevice:
         others = await sharing.count_sharers(
             tx, key.pass_id, policy, beside=newcomer, now=self._clock.now()
         )
-        if not policy.is_exceeded(others.devices + 1):
+        # Who has the pass keeps it, however many there are.
+        if others.has_newcomer or not policy.is_exceeded(others.devices + 1):
             return True
         is_news = await sharing.note_over_share(
             tx, key.pass_id, claim.push_token, now=self._clock.now()

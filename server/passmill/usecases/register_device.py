@@ -32,7 +32,7 @@ class RegisterDevice:
     async def __call__(self, authentic: AuthenticPass, claim: DeviceClaim) -> bool:
         """Registers the device for the pass, and takes its push token for all of its passes; True
         when it was not registered before. Where the template has a sharing policy, a device that
-        does not have the pass yet is admitted by that.
+        does not have the pass yet is admitted by that or refused.
 
         `claim.push_token` has been through `check_push_token`. AppError NOT_FOUND when there is no
         such pass, of another pass type, or its tokens are of another generation; RATE_LIMITED when
