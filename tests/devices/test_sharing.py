@@ -150,12 +150,18 @@ async def test_a_changed_phone_replaces_the_dead_one(registry: Registry, service
 
 async def test_a_phone_restored_under_a_new_name(registry: Registry, service: Service) -> None:
     """The same token under another device id is the same device: a pass bound to one device lets
-    it in, and no excess is told."""
+    it in, where two may be there is room for one more, and no excess is told."""
     club = await add_sharing_club(service, policy(1, binds=True))
     issued = await club.issue()
     before = Device()
     await registry.register(before, club, issued)
     assert await registry.register(Device(token=before.token), club, issued)
+    assert await excesses(club) == []
+
+    club = await add_sharing_club(service, policy(2))
+    issued = await club.issue()
+    for device in (before, Device(token=before.token), Device()):
+        assert await registry.register(device, club, issued)
     assert await excesses(club) == []
 
 
