@@ -10,6 +10,7 @@ import pytest
 
 from passmill.domain.registrations import Wallet
 from passmill.domain.templates import SharingExcess
+from passmill.store import passes
 from passmill.store.sharing import MOST_OVER_SHARES
 from tests.support.registry import Device, Registry, events_of, registrations_of
 from tests.support.service import Service
@@ -270,6 +271,20 @@ async def test_all_at_once(registry: Registry, service: Service) -> None:
     assert sorted(refused) == [False] * 9 + [True] * 171
     assert len(await excesses(club)) == 57
     assert await club.tenant.count("devices") == 3
+
+
+async def test_a_registration_waits_for_no_change(registry: Registry, service: Service) -> None:
+    """While somebody holds the pass's row, a device under a policy is admitted and another refused,
+    and the one admitted is pushed, as it may have missed the change."""
+    club = await add_sharing_club(service, policy(1))
+    issued = await club.issue()
+    mine = await registry.authentic(club, issued)
+    phone = Device()
+    async with registry.database.transaction(mine.caller) as tx:
+        await passes.lock_pass(tx, mine.pass_id)
+        assert await registry.register(phone, club, issued)
+        assert await pushed_devices(club) == {phone.name}
+        assert await is_refused(registry, Device(), club, issued)
 
 
 async def test_nobody_waits_in_a_circle(registry: Registry, service: Service) -> None:

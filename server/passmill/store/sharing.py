@@ -73,14 +73,15 @@ class ReissuePayload:
         return {"tenant_id": str(self.tenant_id), "pass_id": str(self.pass_id)}
 
 
-async def lock_shared_pass(
+async def hold_shared_pass(
     tx: Transaction, key: PassKey
 ) -> tuple[PassState, SharingPolicy | None] | None:
-    """The state and policy of a pass, locked until the transaction ends, so that its devices are
-    counted one after the other; None when there is none with this key."""
-    # Locked first, read then: as `store.passes.lock_pass`.
+    """The state and policy of a pass, whose devices nobody else counts until the transaction ends;
+    None when there is none with this key."""
+    # Not the pass's row: whoever changes it may hold that for long, and registrations do not wait
+    # for him. Taken first, read then: a statement that waits sees what was before it waited.
     await tx.execute(
-        "SELECT FROM passes WHERE tenant_id = $1 AND pass_id = $2 FOR NO KEY UPDATE",
+        "SELECT pg_advisory_xact_lock(hashtextextended('sharing ' || $1::bigint || $2::uuid, 0))",
         tx.tenant_id,
         key.pass_id,
     )
@@ -180,7 +181,7 @@ async def delete_over_shares_before(tx: Transaction, moment: datetime, *, at_mos
 
 
 async def add_tag(tx: Transaction, pass_id: PassId, tag: str) -> None:
-    """Gives a pass a tag, unless it has as many as may be. The caller holds the pass's lock."""
+    """Gives a pass a tag, unless it has as many as may be."""
     await tx.execute(
         "INSERT INTO pass_tags (tenant_id, tag, pass_id) SELECT $1, $3, $2 WHERE"
         " (SELECT count(*) FROM pass_tags WHERE tenant_id = $1 AND pass_id = $2) < $4"

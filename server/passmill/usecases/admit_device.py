@@ -36,8 +36,9 @@ class AdmitDevice:
         self, tx: Transaction, key: PassKey, claim: DeviceClaim, newcomer: Newcomer
     ) -> bool:
         """Whether the device may register; what is done about it is written in any case. The caller
-        holds the device's lock, and gets the pass's. AppError NOT_FOUND."""
-        locked = await sharing.lock_shared_pass(tx, key)
+        holds the device's lock, so that nobody waits for one while counting. AppError
+        NOT_FOUND."""
+        locked = await sharing.hold_shared_pass(tx, key)
         if locked is None:
             raise not_found("pass")
         state, policy = locked

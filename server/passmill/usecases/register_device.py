@@ -102,7 +102,7 @@ class RegisterDevice:
     ) -> Registered | NotRegistered:
         async with self._database.transaction(authentic.caller) as tx:
             if why is NotRegistered.LIMITED:
-                # The device's lock before the pass's, as everywhere; so there must be a device.
+                # The device's lock before all others, as everywhere; so there must be a device.
                 device, is_made = await devices.hold_device(tx, claim, now=self._clock.now())
                 newcomer = Newcomer(device_number=device.device_number, push_token=claim.push_token)
                 if await self._admit(tx, authentic.key, claim, newcomer):
