@@ -109,6 +109,7 @@ async def insert_row(tx: Transaction, table: str, tenant_id: TenantId) -> None:
     columns = await tx.fetch(
         "SELECT column_name, data_type FROM information_schema.columns"
         " WHERE table_schema = 'public' AND table_name = $1 AND column_default IS NULL"
+        " AND is_generated = 'NEVER'"
         " ORDER BY ordinal_position",
         table,
     )
