@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from passmill.compose_balances import balance_servicer
 from passmill.compose_campaigns import campaign_servicer
 from passmill.compose_devices import device_servicer, event_servicer
 from passmill.compose_frame import Frame, Rendering, open_frame
@@ -20,6 +21,7 @@ from passmill.domain.keyring import Keyring
 from passmill.rpc import (
     access_service,
     admin_service,
+    balance_service,
     campaign_service,
     device_service,
     event_service,
@@ -144,6 +146,10 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
             event_service.SERVICE: (
                 event_servicer(frame),
                 event_service.RULES,
+            ),
+            balance_service.SERVICE: (
+                balance_servicer(frame, find_pass=find_pass, edit_pass=edit_pass),
+                balance_service.RULES,
             ),
         },
         admin={

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from passmill.compose_balances import balance_worker, show_balances
 from passmill.compose_frame import Frame, open_frame
 from passmill.compose_push import PushServices, open_push
 from passmill.compose_sharing import SharingServices, open_sharing
@@ -19,6 +20,7 @@ from passmill.domain.clock import Clock, SystemClock
 from passmill.failpoints import Failpoints
 from passmill.jobs.worker import Worker
 from passmill.settings import Settings
+from passmill.store.balance_jobs import BalancesPayload
 from passmill.store.database import Database
 from passmill.store.jobs import JobKind, JobPayload, open_job_queue
 from passmill.store.personalizations import PersonalizationPayload
@@ -30,6 +32,7 @@ from passmill.usecases.forget_recipients import ForgetRecipients
 from passmill.usecases.issue_shard import IssueShard
 from passmill.usecases.serve_shard import ServeShard
 from passmill.usecases.settle_campaign import SettleCampaign
+from passmill.usecases.show_balances import ShowBalances
 from passmill.usecases.sign_personalization import SignPersonalization
 from passmill.usecases.sign_shard import SignShard
 from passmill.usecases.start_campaign import BeginScheduled
@@ -46,6 +49,8 @@ class WorkerServices:
     worker: Worker[JobPayload]
     sign_ups: Worker[PersonalizationPayload]
     sign_personalization: SignPersonalization
+    balances: Worker[BalancesPayload]
+    show_balances: ShowBalances
     serve_shard: ServeShard
     settle_campaign: SettleCampaign
     begin_scheduled: BeginScheduled
@@ -74,6 +79,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             working.create_task(services.push.worker.run(stop))
             working.create_task(services.sign_ups.run(stop))
             working.create_task(services.sharing.worker.run(stop))
+            working.create_task(services.balances.run(stop))
         for task in tasks:
             task.cancel()
 
@@ -98,6 +104,7 @@ def _services(frame: Frame, push: PushServices, sharing: SharingServices) -> Wor
     serve_shard = _serve_shard(frame, settle)
     begin_scheduled = BeginScheduled(database=frame.database, clock=frame.clock)
     sign = sign_personalization(frame)
+    show = show_balances(frame)
     choose_segment = ChooseSegment(database=frame.database, codec=frame.codec, clock=frame.clock)
     compare_recipients = CompareRecipients(database=frame.database, clock=frame.clock)
 
@@ -139,6 +146,8 @@ def _services(frame: Frame, push: PushServices, sharing: SharingServices) -> Wor
         ),
         sign_ups=sign_up_worker(frame, sign),
         sign_personalization=sign,
+        balances=balance_worker(frame, show),
+        show_balances=show,
         serve_shard=serve_shard,
         settle_campaign=settle,
         begin_scheduled=begin_scheduled,

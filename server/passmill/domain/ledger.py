@@ -79,7 +79,7 @@ class NewEntry:
     hold_id: HoldId | None = None
     freed: int = 0
     reference: str = ""
-    venue_id: UUID | None = None
+    venue: str = ""
     expire_time: datetime | None = None
 
 
@@ -98,7 +98,7 @@ class LedgerEntry:
     reversed_entry_id: EntryId | None
     hold_id: HoldId | None
     reference: str
-    venue_id: UUID | None
+    venue: str
     expire_time: datetime | None
     occur_time: datetime
     create_time: datetime
@@ -113,7 +113,7 @@ class LedgerEntry:
             and self.reversed_entry_id == draft.reversed_entry_id
             and self.hold_id == draft.hold_id
             and self.reference == draft.reference
-            and self.venue_id == draft.venue_id
+            and self.venue == draft.venue
             and self.expire_time == draft.expire_time
         )
 

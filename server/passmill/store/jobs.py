@@ -45,6 +45,7 @@ class JobKind(StrEnum):
     PUSH_MANY = "push_many"
     PERSONALIZE = "pass_personalize"
     REISSUE = "pass_reissue"
+    SHOW_BALANCES = "balance_show"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

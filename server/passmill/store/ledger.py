@@ -31,7 +31,7 @@ from passmill.store.holds import free_expired
 
 _ENTRY: Final = (
     "entry_id, account_id, unit, sequence, kind, amount, balance_after, request_id,"
-    " reversed_entry_id, hold_id, reference, venue_id, expire_time, occur_time, create_time"
+    " reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time"
 )
 
 # Locks the balance, and with it decides: the WHERE says whether there is enough, the unique indexes
@@ -44,7 +44,7 @@ WITH account AS MATERIALIZED (
 ), entry AS (
     INSERT INTO ledger_entries (
         tenant_id, account_id, unit, sequence, kind, amount, balance_after, entry_id, request_id,
-        reversed_entry_id, hold_id, reference, venue_id, expire_time, occur_time, create_time)
+        reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time)
     SELECT $1, $2, $3, version + 1, $4, $5, balance + $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
     FROM account
     WHERE balance + $5 >= held - $15 AND balance + $5 <= {LARGEST_BALANCE}
@@ -129,7 +129,7 @@ async def _post(
         draft.reversed_entry_id,
         draft.hold_id,
         draft.reference,
-        draft.venue_id,
+        draft.venue,
         draft.expire_time,
         draft.occur_time,
         now,
@@ -269,7 +269,7 @@ def _made(draft: NewEntry, entry_id: EntryId, row: asyncpg.Record, now: datetime
         reversed_entry_id=draft.reversed_entry_id,
         hold_id=draft.hold_id,
         reference=draft.reference,
-        venue_id=draft.venue_id,
+        venue=draft.venue,
         expire_time=draft.expire_time,
         occur_time=draft.occur_time,
         create_time=now,
@@ -289,7 +289,7 @@ def _entry(row: asyncpg.Record) -> LedgerEntry:
         reversed_entry_id=row["reversed_entry_id"],
         hold_id=row["hold_id"],
         reference=row["reference"],
-        venue_id=row["venue_id"],
+        venue=row["venue"],
         expire_time=row["expire_time"],
         occur_time=row["occur_time"],
         create_time=row["create_time"],

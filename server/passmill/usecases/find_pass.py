@@ -38,10 +38,15 @@ class FindPass:
 
     async def many(self, caller: Caller, refs: Sequence[PassRef]) -> list[ListedPass]:
         """The passes, in this order. AppError NOT_FOUND when one does not exist."""
+        found = [each for each in await self.known(caller, refs) if each is not None]
+        if len(found) < len(refs):
+            raise not_found("pass")
+        return found
+
+    async def known(self, caller: Caller, refs: Sequence[PassRef]) -> list[ListedPass | None]:
+        """As `many`, with None for those that do not exist."""
         serial_numbers = await self._numbers.serial_numbers(caller)
         keys = [_key(ref, serial_numbers) for ref in refs]
-        if any(key is None for key in keys):
-            raise not_found("pass")
         async with self._database.statement(caller) as tx:
             found = await passes.find_passes(
                 tx,
@@ -51,9 +56,7 @@ class FindPass:
         by_key: dict[UUID | int | None, ListedPass] = {}
         for each in found:
             by_key[each.wallet_pass.pass_id] = by_key[each.wallet_pass.reference_number] = each
-        if any(key not in by_key for key in keys):
-            raise not_found("pass")
-        return [by_key[key] for key in keys]
+        return [by_key.get(key) for key in keys]
 
 
 def _key(ref: PassRef, serial_numbers: SerialNumbers) -> PassId | ReferenceNumber | None:

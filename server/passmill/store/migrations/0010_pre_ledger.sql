@@ -59,7 +59,7 @@ CREATE TABLE ledger_entries (
     reversed_entry_id   uuid,
     hold_id             uuid,
     reference           text        NOT NULL,
-    venue_id            uuid,
+    venue               text        NOT NULL,
     expire_time         timestamptz,            -- of what was earned
     occur_time          timestamptz NOT NULL,
     create_time         timestamptz NOT NULL,

@@ -1,0 +1,74 @@
+"""Take an entry back, by another one."""
+
+from __future__ import annotations
+
+from passmill.domain.clock import Clock
+from passmill.domain.ids import parse_uuid
+from passmill.domain.ledger import EntryId, EntryKind, EntryRefusal, LedgerEntry, NewEntry, Posted
+from passmill.errors import not_found
+from passmill.store.database import Database, Transaction
+from passmill.store.ledger import find_entry_of_request, get_entry
+from passmill.usecases.account_in_hand import AccountInHand
+from passmill.usecases.edit_pass import EditPass, PassInHand
+from passmill.usecases.find_pass import PassRef
+from passmill.usecases.mutation import Answer, Mutation
+
+
+class ReverseEntry:
+    """Reverses entries, each once."""
+
+    def __init__(self, *, database: Database, edit_pass: EditPass, clock: Clock) -> None:
+        self._database = database
+        self._edit_pass = edit_pass
+        self._clock = clock
+
+    async def __call__(
+        self,
+        mutation: Mutation[Posted],
+        *,
+        entry_id: str,
+        posted_request_id: str | None,
+        reference: str,
+    ) -> Answer:
+        """The answer with what came of it. The entry by its id, or by the key it was posted under.
+        AppError NOT_FOUND, REQUEST_ID_REUSED."""
+        entry = await self._find(mutation, entry_id, posted_request_id)
+
+        async def work(tx: Transaction, in_hand: PassInHand) -> Posted:
+            account = await AccountInHand.open(tx, in_hand, now=self._clock.now())
+            if entry.kind is EntryKind.REVERSAL:
+                return Posted(
+                    balance=await account.balance(entry.unit), refusal=EntryRefusal.NOT_REVERSIBLE
+                )
+            return await account.post(
+                NewEntry(
+                    account_id=entry.account_id,
+                    unit=entry.unit,
+                    kind=EntryKind.REVERSAL,
+                    amount=-entry.amount,
+                    request_id=mutation.request_id,
+                    occur_time=account.now,
+                    earned=-entry.amount if entry.kind is EntryKind.EARN else 0,
+                    reversed_entry_id=entry.entry_id,
+                    reference=reference,
+                    venue=entry.venue,
+                )
+            )
+
+        # A pass whose account has entries stays with it, so this one shows the account.
+        ref = PassRef(pass_id=str(entry.account_id))
+        return await self._edit_pass(mutation, ref, work, kind="updated")
+
+    async def _find(
+        self, mutation: Mutation[Posted], entry_id: str, posted_request_id: str | None
+    ) -> LedgerEntry:
+        parsed = parse_uuid(entry_id if posted_request_id is None else posted_request_id)
+        if parsed is None:
+            raise not_found("entry")
+        async with self._database.statement(mutation.caller) as tx:
+            if posted_request_id is None:
+                return await get_entry(tx, EntryId(parsed))
+            found = await find_entry_of_request(tx, parsed)
+        if found is None:
+            raise not_found("entry")
+        return found
