@@ -29,6 +29,7 @@ from passmill.settings import DatabasePool, Limits, Settings
 from passmill.v1 import admin_service_pb2, api_scope_pb2, program_service_pb2, template_service_pb2
 from passmill.v1 import pass_service_pb2 as pb
 from passmill.v1.admin_service_pb2_grpc import AdminServiceStub
+from passmill.v1.balance_service_pb2_grpc import BalanceServiceStub
 from passmill.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from passmill.v1.device_service_pb2_grpc import DeviceServiceStub
 from passmill.v1.event_service_pb2_grpc import EventServiceStub
@@ -44,6 +45,7 @@ from tests.support.templates import assets
 
 if TYPE_CHECKING:  # these exist for type checkers only
     from passmill.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
+    from passmill.v1.balance_service_pb2_grpc import BalanceServiceAsyncStub
     from passmill.v1.campaign_service_pb2_grpc import CampaignServiceAsyncStub
     from passmill.v1.device_service_pb2_grpc import DeviceServiceAsyncStub
     from passmill.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -123,6 +125,7 @@ class Member:
     campaigns: CampaignServiceAsyncStub
     devices: DeviceServiceAsyncStub
     events: EventServiceAsyncStub
+    balances: BalanceServiceAsyncStub
     admin: AdminServiceAsyncStub
 
 
@@ -154,6 +157,7 @@ class Service:
             campaigns=CampaignServiceStub(api),
             devices=DeviceServiceStub(api),
             events=EventServiceStub(api),
+            balances=BalanceServiceStub(api),
             admin=AdminServiceStub(admin),
         )
 

@@ -44,7 +44,8 @@ class SalePayment:
         of 25 cents takes 2. (0, nothing) where it is worth nothing."""
         worth = self.value.minor_units
         share = max(total.minor_units, 0) * self.max_share_percent // 100
-        paid = min(at_most, share * self.amount // worth) * worth // self.amount
+        most = ((share + 1) * self.amount - 1) // worth  # one more would be worth more
+        paid = min(at_most, most) * worth // self.amount
         taken = -(-paid * self.amount // worth)
         return taken, Money(minor_units=paid, currency=total.currency)
 
