@@ -14,6 +14,7 @@ from passmill.domain.callers import Scope
 from passmill.domain.ids import encode_base32
 from passmill.domain.reference_ids import ReferenceNumber, format_reference_id
 from passmill.rpc.convert_scopes import scope_numbers
+from passmill.v1 import balance_service_pb2 as balances_pb2
 from passmill.v1 import campaign_service_pb2 as campaigns_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1.wallet_pass_pb2 import PassRef
@@ -89,9 +90,12 @@ async def outcome(
 
 
 def refusal_in_answer(method: Method, content: bytes) -> Refusal | None:
-    """The refusal that an answer of AppendRecipients holds."""
+    """The refusal that an answer of AppendRecipients or StreamEntries holds."""
     if not method.descriptor.client_streaming:
         return None
+    if method.name == "StreamEntries":
+        told = balances_pb2.StreamEntriesResponse.FromString(content)
+        return refusal_of_status(told.error) if told.HasField("error") else None
     answer = campaigns_pb2.AppendRecipientsResponse.FromString(content)
     return refusal_of_status(answer.error.status) if answer.HasField("error") else None
 

@@ -9,6 +9,8 @@ What each means is said in proto/passmill/v1/*.proto, and so in the docstrings o
 from passmill.v1.access_service_pb2 import *  # noqa: F403 - all of the protocol, as it is
 from passmill.v1.admin_service_pb2 import *  # noqa: F403
 from passmill.v1.api_scope_pb2 import *  # noqa: F403
+from passmill.v1.balance_pb2 import *  # noqa: F403
+from passmill.v1.balance_service_pb2 import *  # noqa: F403
 from passmill.v1.campaign_pb2 import *  # noqa: F403
 from passmill.v1.campaign_service_pb2 import *  # noqa: F403
 from passmill.v1.device_pb2 import *  # noqa: F403
