@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 
 from passmill.domain.balance_units import BalanceRules, BalanceUnit
 from passmill.domain.events import EventKind
@@ -29,6 +29,9 @@ from passmill.store.ledger import find_entry_of_request, get_balances, post_entr
 from passmill.usecases.edit_pass import PassInHand
 from passmill.usecases.pass_content import stored_values
 from passmill.usecases.shown_balances import read_standing, with_standing
+
+CHANGE: Final = "updated"
+"""What metrics count a pass under that shows another balance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from passmill.domain.ledger import (
 from passmill.errors import not_found
 from passmill.store.database import Database, Transaction
 from passmill.store.holds import end_hold, free_held, get_hold, lock_balance
-from passmill.usecases.account_in_hand import AccountInHand, request_id_reused
+from passmill.usecases.account_in_hand import CHANGE, AccountInHand, request_id_reused
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation, Mutator
@@ -91,7 +91,7 @@ class CaptureHold:
             )
 
         ref = PassRef(pass_id=str(found.account_id))
-        return await self._edit_pass(mutation, ref, work, kind="updated")
+        return await self._edit_pass(mutation, ref, work, kind=CHANGE)
 
 
 class ReleaseHold:

@@ -11,7 +11,7 @@ from passmill.domain.ids import new_uuid
 from passmill.domain.ledger import Balance, EntryRefusal, Hold, HoldId, HoldState
 from passmill.store.database import Transaction
 from passmill.store.holds import insert_hold, lock_balance
-from passmill.usecases.account_in_hand import AccountInHand
+from passmill.usecases.account_in_hand import CHANGE, AccountInHand
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation
@@ -55,7 +55,7 @@ class HoldBalance:
                 return Held(balance=await account.balance(draft.unit), refusal=refusal)
             return await hold(account, draft)
 
-        return await self._edit_pass(mutation, ref, work, kind="updated")
+        return await self._edit_pass(mutation, ref, work, kind=CHANGE)
 
 
 async def hold(account: AccountInHand, draft: HoldDraft) -> Held:

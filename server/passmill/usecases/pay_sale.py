@@ -13,7 +13,7 @@ from passmill.errors import invalid_field
 from passmill.store.database import Transaction
 from passmill.store.holds import lock_balance
 from passmill.store.ledger import find_entry_of_request
-from passmill.usecases.account_in_hand import AccountInHand, request_id_reused
+from passmill.usecases.account_in_hand import CHANGE, AccountInHand, request_id_reused
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.hold_balance import USUAL_DURATION, HoldDraft, hold
@@ -64,7 +64,7 @@ class PaySale:
             account = await AccountInHand.open(tx, in_hand, now=self._clock.now())
             return await _pay(account, sale, request_id=mutation.request_id)
 
-        return await self._edit_pass(mutation, ref, work, kind="updated")
+        return await self._edit_pass(mutation, ref, work, kind=CHANGE)
 
 
 async def _pay(account: AccountInHand, sale: Sale, *, request_id: UUID) -> Payment:

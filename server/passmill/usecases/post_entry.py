@@ -10,7 +10,7 @@ from passmill.domain.balance_units import past_or_now
 from passmill.domain.clock import Clock
 from passmill.domain.ledger import AccountId, EntryKind, NewEntry, Posted, signed_amount
 from passmill.store.database import Transaction
-from passmill.usecases.account_in_hand import AccountInHand
+from passmill.usecases.account_in_hand import CHANGE, AccountInHand
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation
@@ -67,4 +67,4 @@ class PostEntry:
                 draft.for_account(account.account_id, request_id=mutation.request_id, now=now)
             )
 
-        return await self._edit_pass(mutation, ref, work, kind="updated")
+        return await self._edit_pass(mutation, ref, work, kind=CHANGE)

@@ -8,7 +8,7 @@ from passmill.domain.ledger import EntryId, EntryKind, EntryRefusal, LedgerEntry
 from passmill.errors import not_found
 from passmill.store.database import Database, Transaction
 from passmill.store.ledger import find_entry_of_request, get_entry
-from passmill.usecases.account_in_hand import AccountInHand
+from passmill.usecases.account_in_hand import CHANGE, AccountInHand
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation
@@ -57,7 +57,7 @@ class ReverseEntry:
 
         # A pass whose account has entries stays with it, so this one shows the account.
         ref = PassRef(pass_id=str(entry.account_id))
-        return await self._edit_pass(mutation, ref, work, kind="updated")
+        return await self._edit_pass(mutation, ref, work, kind=CHANGE)
 
     async def _find(
         self, mutation: Mutation[Posted], entry_id: str, posted_request_id: str | None

@@ -132,7 +132,9 @@ def hold_balance(
     reference: str = "",
     **named: Unpack[AccountChange],
 ) -> Call[pb.HoldBalanceResponse]:
-    """Sets part of a balance aside, for 15 minutes unless `duration` says otherwise. Scope: redeem."""
+    """Sets part of a balance aside, for 15 minutes unless `duration` says otherwise.
+
+    Scope: redeem."""
     request = pb.HoldBalanceRequest(
         ref=ref_of(named),
         unit=unit,
