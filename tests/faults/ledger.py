@@ -46,7 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operations", type=int, default=1_000_000)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--passes", type=int, default=300)
+    parser.add_argument("--passes", type=int, default=500)
     parser.add_argument("--crashes", type=int, default=12, help="of PostgreSQL, at most")
     parser.add_argument("--crash-every", type=float, nargs=2, default=(5.0, 40.0))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))

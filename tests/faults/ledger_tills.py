@@ -96,7 +96,7 @@ class _Till:
             await doing()
 
     def _place(self) -> tuple[str, str]:
-        unit = UNITS[self.chance.random() < 0.2]
+        unit = UNITS[self.chance.random() < 0.05]
         return self.chance.choice(self.tills.pass_ids), unit
 
     def _entry(self) -> KeyedEntry:
@@ -115,7 +115,7 @@ class _Till:
 
     async def _batch(self) -> None:
         """Noted entries, some of them sent before already."""
-        new = [self._entry() for _ in range(self.chance.randrange(1, 80))]
+        new = [self._entry() for _ in range(self.chance.randrange(1, 200))]
         known = self.chance.sample(self.sent, min(len(self.sent), self.chance.randrange(0, 4)))
         entries = [*new, *known]
         self.chance.shuffle(entries)

@@ -29,7 +29,7 @@ from passmill.errors import not_found
 from passmill.store.database import Transaction
 from passmill.store.holds import free_expired
 
-_ENTRY: Final = (
+ENTRY_COLUMNS: Final = (
     "entry_id, account_id, unit, sequence, kind, amount, balance_after, request_id,"
     " reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time"
 )
@@ -86,7 +86,7 @@ async def _try(tx: Transaction, draft: NewEntry, *, now: datetime) -> Posted:
         await open_balances(tx, [(draft.account_id, draft.unit)])
         row = await _post(tx, draft, entry_id, now)
         assert row is not None  # noqa: S101 - it is there now, and rows are never deleted
-    before = _balance(draft.account_id, draft.unit, row)
+    before = balance_of(draft.account_id, draft.unit, row)
     if row["sequence"] is not None:
         return Posted(
             balance=Balance(
@@ -97,7 +97,13 @@ async def _try(tx: Transaction, draft: NewEntry, *, now: datetime) -> Posted:
                 held=before.held - draft.freed,
                 earned=before.earned + draft.earned,
             ),
-            entry=_made(draft, EntryId(entry_id), row, now),
+            entry=made_of(
+                draft,
+                EntryId(entry_id),
+                sequence=row["sequence"],
+                balance_after=row["balance_after"],
+                now=now,
+            ),
         )
     # Under the balance's lock, so whoever posted to it before has committed.
     if kept := await find_entry_of_request(tx, draft.request_id):
@@ -171,7 +177,7 @@ async def get_balances(
         now,
     )
     return {
-        (row["account_id"], row["unit"]): _balance(row["account_id"], row["unit"], row)
+        (row["account_id"], row["unit"]): balance_of(row["account_id"], row["unit"], row)
         for row in rows
     }
 
@@ -199,33 +205,34 @@ async def earned_since(tx: Transaction, account_id: AccountId, unit: str, since:
 async def get_entry(tx: Transaction, entry_id: EntryId) -> LedgerEntry:
     """An entry by its id. AppError NOT_FOUND."""
     row = await tx.fetch_one(
-        f"SELECT {_ENTRY} FROM ledger_entries WHERE tenant_id = $1 AND entry_id = $2",  # noqa: S608
+        f"SELECT {ENTRY_COLUMNS} FROM ledger_entries WHERE tenant_id = $1 AND entry_id = $2",  # noqa: S608
         tx.tenant_id,
         entry_id,
     )
     if row is None:
         raise not_found("entry")
-    return _entry(row)
+    return entry_of(row)
 
 
 async def find_entry_of_request(tx: Transaction, request_id: UUID) -> LedgerEntry | None:
     """What was posted under this key."""
     row = await tx.fetch_one(
-        f"SELECT {_ENTRY} FROM ledger_entries WHERE tenant_id = $1 AND request_id = $2",  # noqa: S608
+        f"SELECT {ENTRY_COLUMNS} FROM ledger_entries WHERE tenant_id = $1 AND request_id = $2",  # noqa: S608
         tx.tenant_id,
         request_id,
     )
-    return None if row is None else _entry(row)
+    return None if row is None else entry_of(row)
 
 
 async def find_reversal(tx: Transaction, entry_id: EntryId) -> LedgerEntry | None:
     """The entry that took this one back."""
     row = await tx.fetch_one(
-        f"SELECT {_ENTRY} FROM ledger_entries WHERE tenant_id = $1 AND reversed_entry_id = $2",  # noqa: S608
+        f"SELECT {ENTRY_COLUMNS} FROM ledger_entries"  # noqa: S608
+        " WHERE tenant_id = $1 AND reversed_entry_id = $2",
         tx.tenant_id,
         entry_id,
     )
-    return None if row is None else _entry(row)
+    return None if row is None else entry_of(row)
 
 
 async def list_entries(
@@ -233,7 +240,7 @@ async def list_entries(
 ) -> list[LedgerEntry]:
     """Entries of a smaller sequence than `before`, the newest first."""
     rows = await tx.fetch(
-        f"SELECT {_ENTRY} FROM ledger_entries"  # noqa: S608
+        f"SELECT {ENTRY_COLUMNS} FROM ledger_entries"  # noqa: S608
         " WHERE tenant_id = $1 AND account_id = $2 AND unit = $3 AND sequence < $4"
         " ORDER BY sequence DESC LIMIT $5",
         tx.tenant_id,
@@ -242,10 +249,11 @@ async def list_entries(
         before,
         at_most,
     )
-    return [_entry(row) for row in rows]
+    return [entry_of(row) for row in rows]
 
 
-def _balance(account_id: AccountId, unit: str, row: asyncpg.Record) -> Balance:
+def balance_of(account_id: AccountId, unit: str, row: asyncpg.Record) -> Balance:
+    """A row of balances."""
     return Balance(
         account_id=account_id,
         unit=unit,
@@ -256,15 +264,18 @@ def _balance(account_id: AccountId, unit: str, row: asyncpg.Record) -> Balance:
     )
 
 
-def _made(draft: NewEntry, entry_id: EntryId, row: asyncpg.Record, now: datetime) -> LedgerEntry:
+def made_of(
+    draft: NewEntry, entry_id: EntryId, *, sequence: int, balance_after: int, now: datetime
+) -> LedgerEntry:
+    """The entry that a draft becomes."""
     return LedgerEntry(
         entry_id=entry_id,
         account_id=draft.account_id,
         unit=draft.unit,
-        sequence=row["sequence"],
+        sequence=sequence,
         kind=draft.kind,
         amount=draft.amount,
-        balance_after=row["balance_after"],
+        balance_after=balance_after,
         request_id=draft.request_id,
         reversed_entry_id=draft.reversed_entry_id,
         hold_id=draft.hold_id,
@@ -276,7 +287,8 @@ def _made(draft: NewEntry, entry_id: EntryId, row: asyncpg.Record, now: datetime
     )
 
 
-def _entry(row: asyncpg.Record) -> LedgerEntry:
+def entry_of(row: asyncpg.Record) -> LedgerEntry:
+    """A row of entries."""
     return LedgerEntry(
         entry_id=row["entry_id"],
         account_id=row["account_id"],

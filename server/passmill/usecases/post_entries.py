@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from passmill.domain.balance_units import BalanceRules
@@ -17,15 +19,18 @@ from passmill.domain.clock import Clock
 from passmill.domain.events import EventKind
 from passmill.domain.ids import PassId, ProgramId
 from passmill.domain.ledger import AccountId, EntryRefusal, LedgerEntry, NewEntry
+from passmill.errors import AppError, Reason
 from passmill.store.accounts import settle_accounts
 from passmill.store.balance_jobs import enqueue_show_balances
 from passmill.store.balance_units import read_rules
 from passmill.store.database import Database, Transaction
-from passmill.store.ledger import open_balances, post_entry
+from passmill.store.ledger_batch import KeysTaken, post_entries
 from passmill.store.outbox import insert_event
 from passmill.store.passes import ListedPass
 from passmill.usecases.find_pass import FindPass, PassRef
 from passmill.usecases.post_entry import EntryDraft
+
+_TRIES: Final = 5  # each but the first because somebody has just used a key for another account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +64,17 @@ class PostEntries:
         """What came of each, in this order. Those of one account and unit are posted in this order.
         When this raises none was posted by it; AppError UNAVAILABLE, DEADLINE_EXCEEDED."""
         found = await self._find_pass.known(caller, [each.ref for each in drafts])
-        async with self._database.transaction(caller) as tx:
-            return await self._post(tx, drafts, found)
+        for _ in range(_TRIES):
+            try:
+                async with self._database.transaction(caller) as tx:
+                    return await self._post(tx, drafts, found)
+            except KeysTaken:
+                continue
+        raise AppError(
+            reason=Reason.UNAVAILABLE,
+            message="Others post under the same keys all the time. Send the entries again.",
+            retry_after=timedelta(milliseconds=500),
+        )
 
     async def _post(
         self, tx: Transaction, drafts: Sequence[KeyedDraft], found: Sequence[ListedPass | None]
@@ -84,16 +98,13 @@ class PostEntries:
             account_id = accounts[listed.wallet_pass.pass_id]
             entry = keyed.draft.for_account(account_id, request_id=keyed.request_id, now=now)
             fit.append((entry, at))
-        # By account and unit, as everybody does, so that nobody waits for another in a circle.
-        fit.sort(key=lambda each: (each[0].account_id, each[0].unit, each[1]))
-        await open_balances(tx, [(entry.account_id, entry.unit) for entry, _ in fit])
-        for entry, at in fit:
-            posted = await post_entry(tx, entry, now=now)
+        posted = await post_entries(tx, [entry for entry, _ in fit], now=now)
+        for (entry, at), outcome in zip(fit, posted, strict=True):
             outcomes[at] = EntryOutcome(
                 request_id=entry.request_id,
-                entry=posted.entry,
-                refusal=posted.refusal,
-                is_repeated=posted.is_repeated,
+                entry=outcome.entry,
+                refusal=outcome.refusal,
+                is_repeated=outcome.is_repeated,
             )
         await self._tell(tx, found, accounts, outcomes)
         return [outcomes[at] for at in range(len(drafts))]
