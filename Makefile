@@ -25,7 +25,7 @@ PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline faults fanout neighbours push-faults probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
+.PHONY: help demo dev test test-external lint types format proto proto-baseline faults fanout neighbours push-faults ledger probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -108,6 +108,9 @@ neighbours: tools $(VENV)/ready ## Measure what a tenant whose pushes hang costs
 
 probe: tools $(VENV)/ready ## Send 10,000 requests of any form and 100,000 guesses to the edge
 	@EDGE_CASES=1000 EDGE_GUESSES=100000 $(PY) -m pytest tests/edge/test_probing.py $(ARGS)
+
+ledger: $(VENV)/ready ## Post 1,000,000 times by 64 tills while PostgreSQL crashes; sums must hold (ARGS="--operations N --crashes N --seed N")
+	@$(PY) -m tests.faults.ledger $(ARGS)
 
 push-faults: $(VENV)/ready ## Push 100,000 over 200 faults of the service; none may be lost (ARGS="--pushes N --faults N --seed N")
 	@$(PY) -m tests.push.scenario $(ARGS)
