@@ -128,7 +128,9 @@ class ShowBalances:
         self, caller: Caller, loaded: LoadedRevision, listed: ListedPass, altered: WalletPass
     ) -> _Changed:
         current = listed.wallet_pass
-        line = (await self._contents.of(caller)).encode(altered)
+        content = await self._contents.to_make(caller, [loaded])
+        altered = content.sealed(loaded, altered, before=current)
+        line = content.encode(loaded, altered)
         with size_refused(stored_values(loaded, altered), path="wallet_pass"):
             digest = digest_of(loaded.render(line))
         after = replace(altered, version=current.version + 1)
