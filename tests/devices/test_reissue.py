@@ -20,6 +20,7 @@ from passmill.usecases.issue_passes import IssuePasses
 from passmill.usecases.mutation import Answer
 from passmill.v1 import template_service_pb2
 from passmill.v1.wallet_pass_pb2 import Pass
+from tests.support.balances import open_till
 from tests.support.registry import Device, Registry, events_of
 from tests.support.service import Club, Service, meta
 from tests.support.sharing import (
@@ -103,6 +104,20 @@ async def test_one_takes_the_place_of_the_other(
     assert len(await excesses(club)) == 1
     assert len(await events_of(club, "pass.reissued")) == 1
     assert await holders_of(club, new) == set()
+
+
+async def test_points_are_the_holders(
+    registry: Registry, worker: WorkerServices, club: Club
+) -> None:
+    """The new pass has the account of the one whose place it takes: it earns and spends on."""
+    till = await open_till(club)
+    issued, _ = await share(registry, club)
+    await till.post(issued, 30)
+    new_id = await reissue(worker, club, issued)
+    new = await club.get(Pass(pass_id=str(new_id)))
+    posted = await till.post(new, 5)
+    assert (posted.balance.account_id, posted.balance.balance) == (issued.pass_id, 35)
+    assert await till.shown(new) == 35
 
 
 async def test_the_queue_has_it_done(

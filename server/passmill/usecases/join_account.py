@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from passmill.domain.clock import Clock
+from passmill.domain.ids import PassId
 from passmill.domain.ledger import AccountId, EntryRefusal
 from passmill.store.accounts import (
     insert_pass_account,
@@ -40,17 +42,26 @@ class JoinAccount:
         of its own, has joined another account, or others have joined its own. AppError NOT_FOUND.
         """
         listed, other = await self._find_pass.many(mutation.caller, [ref, account_of])
-        pass_id = listed.wallet_pass.pass_id
 
         async def work(tx: Transaction) -> Joined:
-            await lock_membership(tx, pass_id)
-            wanted = await settle_account(tx, other.wallet_pass.pass_id)
-            account_id = await settle_account(tx, pass_id)
-            if account_id == wanted:
-                return Joined(account_id=wanted)
-            if not await insert_pass_account(tx, pass_id, wanted, now=self._clock.now()):
-                return Joined(account_id=account_id, refusal=EntryRefusal.ACCOUNT_IN_USE)
-            await enqueue_show_balances(tx, [wanted])
-            return Joined(account_id=wanted)
+            return await join(
+                tx,
+                listed.wallet_pass.pass_id,
+                other.wallet_pass.pass_id,
+                now=self._clock.now(),
+            )
 
         return await self._mutator.run(mutation, work)
+
+
+async def join(tx: Transaction, pass_id: PassId, other_id: PassId, *, now: datetime) -> Joined:
+    """Lets a pass share another's account, before this transaction locks anything else."""
+    await lock_membership(tx, pass_id)
+    wanted = await settle_account(tx, other_id)
+    account_id = await settle_account(tx, pass_id)
+    if account_id == wanted:
+        return Joined(account_id=wanted)
+    if not await insert_pass_account(tx, pass_id, wanted, now=now):
+        return Joined(account_id=account_id, refusal=EntryRefusal.ACCOUNT_IN_USE)
+    await enqueue_show_balances(tx, [wanted])
+    return Joined(account_id=wanted)

@@ -25,6 +25,7 @@ from passmill.store.sharing import Reissue
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_pass import FindPass, PassRef
 from passmill.usecases.issue_passes import IssueOutcome, IssuePasses
+from passmill.usecases.join_account import join
 from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.mutation import Answer, Mutation, Mutator
 from passmill.usecases.pass_content import stored_values
@@ -130,6 +131,8 @@ class ReissuePass:
         self, caller: Caller, pass_id: PassId, new_pass_id: PassId, reissue: Reissue
     ) -> bool:
         async def work(tx: Transaction, in_hand: PassInHand) -> bytes:
+            # Points are the holder's: the new pass has the old one's account.
+            await join(tx, new_pass_id, pass_id, now=self._clock.now())
             current = await in_hand.lock()
             if current.state is PassState.VOIDED:
                 return _WAS_VOIDED
