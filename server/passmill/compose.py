@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from passmill.compose_balances import balance_servicer
 from passmill.compose_campaigns import campaign_servicer
+from passmill.compose_counter import counter_services
 from passmill.compose_devices import device_servicer, event_servicer
 from passmill.compose_frame import Frame, Rendering, open_frame
 from passmill.domain.clock import Clock, SystemClock
@@ -135,22 +136,14 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
                 _template_servicer(frame),
                 template_service.RULES,
             ),
-            campaign_service.SERVICE: (
-                campaign_servicer(frame),
-                campaign_service.RULES,
-            ),
-            device_service.SERVICE: (
-                device_servicer(frame),
-                device_service.RULES,
-            ),
-            event_service.SERVICE: (
-                event_servicer(frame),
-                event_service.RULES,
-            ),
+            campaign_service.SERVICE: (campaign_servicer(frame), campaign_service.RULES),
+            device_service.SERVICE: (device_servicer(frame), device_service.RULES),
+            event_service.SERVICE: (event_servicer(frame), event_service.RULES),
             balance_service.SERVICE: (
                 balance_servicer(frame, find_pass=find_pass, edit_pass=edit_pass),
                 balance_service.RULES,
             ),
+            **counter_services(frame, edit_pass),
         },
         admin={
             admin_service.SERVICE: (

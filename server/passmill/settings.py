@@ -215,6 +215,21 @@ class Push(Section):
     concurrent_jobs: Annotated[int, Field(ge=8, le=256)] = 16
 
 
+class Counter(Section):
+    """What the counter may ask, in each process."""
+
+    # Look-ups by reference id or telephone number that find nothing: so many at once of each API
+    # key, then so many a second.
+    look_up_burst: Annotated[int, Field(ge=1)] = 60
+    look_ups_per_second: Annotated[float, Field(gt=0)] = 1.0
+    # Look-ups by telephone number, whatever they find.
+    phone_burst: Annotated[int, Field(ge=1)] = 300
+    phones_per_second: Annotated[float, Field(gt=0)] = 5.0
+    # Codes for scanners that are none, tried by everybody together.
+    code_burst: Annotated[int, Field(ge=1)] = 50
+    codes_per_second: Annotated[float, Field(gt=0)] = 10.0
+
+
 class Limits(Section):
     """What one process takes on."""
 
@@ -279,6 +294,7 @@ class Settings(BaseSettings):
     worker: WorkerPool = WorkerPool()
     redis: RedisServer = RedisServer()
     push: Push = Push()
+    counter: Counter = Counter()
     limits: Limits = Limits()
     # For tests alone: where a process shall die (passmill/failpoints.py).
     fail_at: Annotated[str, AfterValidator(check_failpoints)] = ""

@@ -14,14 +14,14 @@ from passmill.v1.pass_service_pb2 import BatchIssuePassesResponse
 from passmill.v1.wallet_pass_pb2 import PassDraft
 from passmill_client.appending import METHOD, RENEW_SECONDS, Appending, AppendOptions
 from passmill_client.awaiting import (
-    AsyncConnection,
     async_following,
     async_paging,
     awaiting,
 )
 from passmill_client.batches import Batch, Batches, ManyOptions, Outcome
-from passmill_client.blocking import Connection, Started, blocking, following, paging
+from passmill_client.blocking import Started, blocking, following, paging
 from passmill_client.channel_settings import ChannelSettings, Variables
+from passmill_client.counter import AsyncCounter, Counter
 from passmill_client.errors import PassmillError
 from passmill_client.operations import (
     access,
@@ -44,7 +44,7 @@ TIMEOUT_SECONDS = 10.0
 _API = Variables(address="PASSMILL_ADDRESS", key="PASSMILL_API_KEY")
 
 
-class Client(Connection):
+class Client(Counter):
     """Programs, templates and passes of one tenant. Threads may share it; `with` closes it."""
 
     def __init__(
@@ -221,7 +221,7 @@ class Client(Connection):
                 under_way.cancel()
 
 
-class AsyncClient(AsyncConnection):
+class AsyncClient(AsyncCounter):
     """The same as `Client` for asyncio: made in the running loop, closed by `async with`."""
 
     def __init__(

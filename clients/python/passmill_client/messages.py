@@ -13,6 +13,8 @@ from passmill.v1.balance_pb2 import *  # noqa: F403
 from passmill.v1.balance_service_pb2 import *  # noqa: F403
 from passmill.v1.campaign_pb2 import *  # noqa: F403
 from passmill.v1.campaign_service_pb2 import *  # noqa: F403
+from passmill.v1.counter_pb2 import *  # noqa: F403
+from passmill.v1.counter_service_pb2 import *  # noqa: F403
 from passmill.v1.device_pb2 import *  # noqa: F403
 from passmill.v1.device_service_pb2 import *  # noqa: F403
 from passmill.v1.error_reason_pb2 import *  # noqa: F403
@@ -22,6 +24,8 @@ from passmill.v1.pass_service_pb2 import *  # noqa: F403
 from passmill.v1.program_pb2 import *  # noqa: F403
 from passmill.v1.program_service_pb2 import *  # noqa: F403
 from passmill.v1.request_meta_pb2 import *  # noqa: F403
+from passmill.v1.scan_pb2 import *  # noqa: F403
+from passmill.v1.scan_service_pb2 import *  # noqa: F403
 from passmill.v1.template_pb2 import *  # noqa: F403
 from passmill.v1.template_service_pb2 import *  # noqa: F403
 from passmill.v1.wallet_pass_pb2 import *  # noqa: F403

@@ -46,6 +46,19 @@ class EventKind(enum.StrEnum):
     BARCODE_KEY_CREATED = "barcode_key.created"
     BARCODE_KEY_REVOKED = "barcode_key.revoked"
     BALANCE_POSTED = "balance.posted"
+    PASS_REDEEMED = "pass.redeemed"  # noqa: S105
+    PASS_REDEMPTION_REVERSED = "pass.redemption_reversed"  # noqa: S105
+    PASS_CHECKED_IN = "pass.checked_in"  # noqa: S105
+    PASS_CHECKED_OUT = "pass.checked_out"  # noqa: S105
+    SCAN_CONFLICT = "scan.conflict"
+    VENUE_CREATED = "venue.created"
+    OFFER_CREATED = "offer.created"
+    OFFER_UPDATED = "offer.updated"
+    OFFER_ARCHIVED = "offer.archived"
+    SCANNER_CODE_CREATED = "scanner.code_created"
+    SCANNER_ENROLLED = "scanner.enrolled"
+    SCANNER_REVOKED = "scanner.revoked"
+    COUNTER_POLICY_SET = "counter_policy.set"
 
 
 class EventPlace(NamedTuple):

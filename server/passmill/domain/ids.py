@@ -69,6 +69,14 @@ def campaign_pass_ids(campaign_id: CampaignId, external_ids: Iterable[str]) -> l
     return [heads[digest[0]] + digest[1:2] + ninths[digest[2]] + digest[3:10] for digest in digests]
 
 
+def derived_uuid(text: str) -> UUID:
+    """A UUIDv8 (RFC 9562) that is always the same for the same text: SHA-256 of it."""
+    block = bytearray(hashlib.sha256(text.encode()).digest()[:16])
+    block[6] = 0x80 | block[6] & 0x0F
+    block[8] = 0x80 | block[8] & 0x3F
+    return UUID(bytes=bytes(block))
+
+
 def parse_uuid(text: str) -> UUID | None:
     """The UUID that `text` spells in canonical form, else None."""
     try:

@@ -19,9 +19,9 @@ ReferenceNumber = NewType("ReferenceNumber", int)
 
 NUMBER_BITS = 35
 _DATA_SYMBOLS = 7
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _FOLD = str.maketrans({"O": "0", "I": "1", "L": "1"})
-_DIGIT_OF = {symbol: digit for digit, symbol in enumerate(_ALPHABET)}
+_DIGIT_OF = {symbol: digit for digit, symbol in enumerate(ALPHABET)}
 _FIELD_POLYNOMIAL = 0b100101  # x^5 + x^2 + 1, primitive over GF(2)
 
 
@@ -43,7 +43,7 @@ def format_reference_id(number: ReferenceNumber) -> str:
     """A 35-bit number as shown to people: four symbols, a hyphen, four symbols."""
     digits = [number >> shift & 31 for shift in range(30, -1, -5)]
     digits.append(_check_digit(digits))
-    symbols = "".join(_ALPHABET[digit] for digit in digits)
+    symbols = "".join(ALPHABET[digit] for digit in digits)
     return f"{symbols[:4]}-{symbols[4:]}"
 
 
@@ -55,7 +55,7 @@ def format_reference_ids(numbers: Iterable[ReferenceNumber]) -> list[str]:
         first, middle, last = number >> 20, number >> 5 & 32767, number & 31
         run = runs[middle]
         check = first_checks[first] ^ middle_checks[middle] ^ last_checks[last]
-        formatted.append(f"{runs[first]}{run[0]}-{run[1:]}{_ALPHABET[last]}{_ALPHABET[check]}")
+        formatted.append(f"{runs[first]}{run[0]}-{run[1:]}{ALPHABET[last]}{ALPHABET[check]}")
     return formatted
 
 
@@ -64,7 +64,7 @@ def _tables() -> tuple[list[str], list[int], list[int], list[int]]:
     # The check symbol is linear: those of the parts of a number, added up.
     runs = list(itertools.product(range(32), repeat=3))
     return (
-        ["".join([_ALPHABET[digit] for digit in run]) for run in runs],
+        ["".join([ALPHABET[digit] for digit in run]) for run in runs],
         [_check_digit([*run, 0, 0, 0, 0]) for run in runs],
         [_check_digit([0, 0, 0, *run, 0]) for run in runs],
         [_check_digit([0] * 6 + [digit]) for digit in range(32)],
@@ -77,19 +77,26 @@ def parse_reference_id(text: str) -> ReferenceNumber | None:
 
     Spelling: any case, width (NFKC) and punctuation; I and L are read as 1, O as 0.
     """
-    if len(text) > 64:
+    symbols = fold_symbols(text)
+    if symbols is None or len(symbols) != _DATA_SYMBOLS + 1:
         return None
-    upper = unicodedata.normalize("NFKC", text).upper()
-    folded = "".join(c for c in upper if c.isascii() and c.isalnum()).translate(_FOLD)
-    digits = [_DIGIT_OF.get(symbol, -1) for symbol in folded]
-    if len(digits) != _DATA_SYMBOLS + 1 or min(digits) < 0:
-        return None
+    digits = [_DIGIT_OF[symbol] for symbol in symbols]
     if _check_digit(digits[:-1]) != digits[-1]:
         return None
     number = 0
     for digit in digits[:-1]:
         number = number << 5 | digit
     return ReferenceNumber(number)
+
+
+def fold_symbols(text: str) -> str | None:
+    """The symbols of `ALPHABET` that `text` spells, as `parse_reference_id` reads them; None when
+    it holds another letter, or is longer than anybody spells."""
+    if len(text) > 64:
+        return None
+    upper = unicodedata.normalize("NFKC", text).upper()
+    folded = "".join(c for c in upper if c.isascii() and c.isalnum()).translate(_FOLD)
+    return folded if all(symbol in _DIGIT_OF for symbol in folded) else None
 
 
 class ReferencePermutation:

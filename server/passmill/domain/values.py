@@ -241,6 +241,11 @@ _WANTED = {
 }
 
 
+def slot_type_of(value: Value) -> SlotType:
+    """A type of slot that takes values like this one: TEXT for text."""
+    return next(kind for kind, python in _PYTHON_TYPES.items() if python is type(value))
+
+
 def _name_type(value: Value) -> str:
     match value:
         case bool():

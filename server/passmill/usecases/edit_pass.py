@@ -209,7 +209,7 @@ class EditPass:
             changes = [change for each in in_hand for change in each.changes]
             if changes and not mutation.validate_only:
                 self._metrics.changed(kind)
-                if changes[-1][1]:
+                if any(is_visible for _, is_visible in changes):
                     await self._sign(mutation.caller, changes[-1][0])
             return answer
         raise AppError(

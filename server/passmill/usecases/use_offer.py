@@ -1,0 +1,225 @@
+"""Use an offer inside a transaction: take the use, pay for it, let the pass show it.
+
+The order of locks: the request id, the redemption, the balance, the pass.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from passmill.domain.ids import new_uuid
+from passmill.domain.ledger import Balance
+from passmill.domain.offers import Offer
+from passmill.domain.pass_marks import marked
+from passmill.domain.passes import WalletPass
+from passmill.domain.redemptions import OfferUses, Redemption, RedemptionId
+from passmill.domain.scanners import Desk
+from passmill.domain.scans import RefusalReason, ScanState, refusal_of_offer, state_of
+from passmill.store.database import Transaction
+from passmill.store.offers import get_offer
+from passmill.store.outbox import insert_event
+from passmill.store.redemptions import keep_undo, take_use, uses_of
+from passmill.store.standings import read_histories
+from passmill.usecases.edit_pass import PassInHand
+from passmill.usecases.judge_passes import facts_of, stand
+from passmill.usecases.pay_use import pay_use
+from passmill.usecases.program_counters import ProgramCounter
+
+_TRIES: Final = 8  # each but the first because somebody has just taken the use that was free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedUse:
+    """What is to be used, by whom and when. `scan_time`: when the pass was shown, which decides;
+    `now`: when the service heard of it."""
+
+    offer: Offer
+    desk: Desk
+    counter: ProgramCounter
+    staff: str
+    scan_time: datetime
+    now: datetime
+    is_offline: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseResult:
+    """What became of it, without a word about the holder, as it is kept for retries. `first_use`:
+    the first use that stands, None when there is none. `balance`: of the unit it costs."""
+
+    reason: RefusalReason | None
+    pass_id: str
+    state: ScanState
+    redemption: Redemption | None
+    first_use: Redemption | None
+    uses: int
+    max_uses: int
+    balance: Balance | None
+
+
+class UseRefused(Exception):
+    """What was begun is not to be: the transaction is undone, and the refusal kept in another
+    (`refuse_use`)."""
+
+    def __init__(self, reason: RefusalReason) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class PassMoved(Exception):
+    """The pass is no longer what was looked at: all is to be done again."""
+
+
+async def use_offer(tx: Transaction, in_hand: PassInHand, wanted: WantedUse) -> UseResult:
+    """Uses the offer for the pass in hand, or says why not. Raises UseRefused and PassMoved, after
+    which the transaction must not be committed."""
+    use = _Use(tx, in_hand, wanted)
+    redemption = await use.take()
+    if redemption is None:
+        return await use.refused()
+    balance = None
+    if redemption.cost is not None:
+        paid = await pay_use(tx, in_hand, redemption, now=wanted.now)
+        if isinstance(paid, RefusalReason):
+            raise UseRefused(paid)
+        balance = paid
+    return await use.show(redemption, balance)
+
+
+async def refuse_use(
+    tx: Transaction, in_hand: PassInHand, wanted: WantedUse, reason: RefusalReason
+) -> UseResult:
+    """That the offer is not used, for this reason."""
+    return await _Use(tx, in_hand, wanted).refused(reason)
+
+
+class _Use:
+    def __init__(self, tx: Transaction, in_hand: PassInHand, wanted: WantedUse) -> None:
+        self._tx = tx
+        self._in_hand = in_hand
+        self._wanted = wanted
+        self._offer = wanted.offer
+        self._pass = in_hand.prepared.listed.wallet_pass
+        self._reason: RefusalReason | None = None
+
+    async def take(self) -> Redemption | None:
+        """The use, decided by its row; None with `_reason` when there is none to be had."""
+        wanted, pass_id = self._wanted, self._pass.pass_id
+        asked = Redemption(
+            redemption_id=RedemptionId(new_uuid()),
+            pass_id=pass_id,
+            offer_id=wanted.offer.offer_id,
+            use_number=0,
+            venue_id=wanted.desk.venue_id,
+            scanner_id=wanted.desk.scanner_id,
+            key_id=wanted.desk.key_id,
+            staff=wanted.staff,
+            scan_time=wanted.scan_time,
+            create_time=wanted.now,
+            is_offline=wanted.is_offline,
+            cost=None,
+        )
+        for _ in range(_TRIES):
+            if self._refusal(self._pass, OfferUses()) is None:
+                taken = await take_use(self._tx, asked)
+                if taken is not None:
+                    return taken
+            self._offer = await get_offer(self._tx, wanted.offer.offer_id)
+            uses, _ = await uses_of(self._tx, pass_id, wanted.offer.offer_id)
+            self._reason = self._refusal(self._pass, uses)
+            if self._reason is not None:
+                return None
+        # By all that was read it can be had: the pass itself must have changed.
+        raise PassMoved
+
+    async def show(self, redemption: Redemption, balance: Balance | None) -> UseResult:
+        """Lets the pass show the use, and tells of it."""
+        detail = self._detail(redemption)
+        if self._offer.mark.is_empty:
+            await insert_event(
+                self._tx,
+                kind="pass.redeemed",
+                pass_ids=[redemption.pass_id],
+                detail=json.dumps({**detail, "visible": False}, separators=(",", ":")),
+                now=self._wanted.now,
+            )
+        else:
+            current = await self._in_hand.lock()
+            refusal = self._refusal(current, OfferUses())
+            if refusal is not None:  # voided since, or made to expire
+                raise UseRefused(refusal)
+            uses, _ = await uses_of(self._tx, redemption.pass_id, redemption.offer_id)
+            slots = self._in_hand.prepared.after.content.slots
+            after = marked(current, self._offer, slots, uses=uses.uses)
+            if after.undo is not None:
+                await keep_undo(self._tx, redemption.redemption_id, after.undo)
+            issued = await self._in_hand.change(
+                current, after.wallet_pass, event="pass.redeemed", detail=detail
+            )
+            self._pass = issued.wallet_pass
+        return await self._result(redemption=redemption, balance=balance)
+
+    async def refused(self, reason: RefusalReason | None = None) -> UseResult:
+        """Why there is no use."""
+        return await self._result(reason=reason or self._reason)
+
+    def _refusal(self, wallet_pass: WalletPass, uses: OfferUses) -> RefusalReason | None:
+        wanted, prepared = self._wanted, self._in_hand.prepared
+        facts, _ = facts_of(
+            wallet_pass, prepared.listed, prepared.before, prepared.content, wanted.counter.policy
+        )
+        return refusal_of_offer(
+            self._offer, uses, facts, venue_id=wanted.desk.venue_id, at=wanted.scan_time
+        )
+
+    async def _result(
+        self,
+        *,
+        reason: RefusalReason | None = None,
+        redemption: Redemption | None = None,
+        balance: Balance | None = None,
+    ) -> UseResult:
+        pass_id = self._pass.pass_id
+        uses, first = await uses_of(self._tx, pass_id, self._offer.offer_id)
+        return UseResult(
+            reason=reason,
+            pass_id=str(pass_id),
+            state=await self._state(),
+            redemption=redemption,
+            first_use=first,
+            uses=uses.uses,
+            max_uses=self._offer.max_uses,
+            balance=balance,
+        )
+
+    async def _state(self) -> ScanState:
+        """The pass's state now, with its use."""
+        wanted, prepared = self._wanted, self._in_hand.prepared
+        facts, _ = facts_of(
+            self._pass, prepared.listed, prepared.before, prepared.content, wanted.counter.policy
+        )
+        offers = {each.offer_id: each for each in wanted.counter.for_template(facts.template_id)}
+        offers[self._offer.offer_id] = self._offer
+        histories = await read_histories(self._tx, [self._pass.pass_id], sorted(offers))
+        standings = stand(
+            list(offers.values()),
+            histories[self._pass.pass_id],
+            facts,
+            desk=wanted.desk,
+            at=wanted.scan_time,
+        )
+        return state_of(facts, standings, at=wanted.scan_time)
+
+    def _detail(self, redemption: Redemption) -> dict[str, str]:
+        detail = {
+            "redemption_id": str(redemption.redemption_id),
+            "offer_id": str(redemption.offer_id),
+        }
+        if redemption.venue_id is not None:
+            detail["venue_id"] = str(redemption.venue_id)
+        if redemption.scanner_id is not None:
+            detail["scanner_id"] = str(redemption.scanner_id)
+        return detail
