@@ -25,7 +25,6 @@ from passmill_client.counter import AsyncCounter, Counter
 from passmill_client.errors import PassmillError
 from passmill_client.operations import (
     access,
-    balances,
     campaigns,
     devices,
     events,
@@ -128,21 +127,6 @@ class Client(Counter):
     get_push_statistics = blocking(devices.get_push_statistics)
     get_convergence = blocking(devices.get_convergence)
     request_push = blocking(devices.request_push)
-
-    set_balance_unit = blocking(balances.set_balance_unit)
-    list_balance_units = blocking(balances.list_balance_units)
-    set_tiers = blocking(balances.set_tiers)
-    list_tiers = blocking(balances.list_tiers)
-    post_entry = blocking(balances.post_entry)
-    batch_post_entries = blocking(balances.batch_post_entries)
-    reverse_entry = blocking(balances.reverse_entry)
-    hold_balance = blocking(balances.hold_balance)
-    capture_hold = blocking(balances.capture_hold)
-    release_hold = blocking(balances.release_hold)
-    pay_sale = blocking(balances.pay_sale)
-    get_balance = blocking(balances.get_balance)
-    list_entries = paging(balances.list_entries)
-    join_account = blocking(balances.join_account)
 
     watch_events = following(events.watch_events)
     list_events = paging(events.list_events)
@@ -299,21 +283,6 @@ class AsyncClient(AsyncCounter):
     get_push_statistics = awaiting(devices.get_push_statistics)
     get_convergence = awaiting(devices.get_convergence)
     request_push = awaiting(devices.request_push)
-
-    set_balance_unit = awaiting(balances.set_balance_unit)
-    list_balance_units = awaiting(balances.list_balance_units)
-    set_tiers = awaiting(balances.set_tiers)
-    list_tiers = awaiting(balances.list_tiers)
-    post_entry = awaiting(balances.post_entry)
-    batch_post_entries = awaiting(balances.batch_post_entries)
-    reverse_entry = awaiting(balances.reverse_entry)
-    hold_balance = awaiting(balances.hold_balance)
-    capture_hold = awaiting(balances.capture_hold)
-    release_hold = awaiting(balances.release_hold)
-    pay_sale = awaiting(balances.pay_sale)
-    get_balance = awaiting(balances.get_balance)
-    list_entries = async_paging(balances.list_entries)
-    join_account = awaiting(balances.join_account)
 
     watch_events = async_following(events.watch_events)
     list_events = async_paging(events.list_events)
