@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,21 +13,19 @@ from google.protobuf.message import Message
 from passmill.rpc.convert_template import content_to_proto
 from passmill.rpc.door import MethodRule
 from passmill.v1 import access_service_pb2, admin_service_pb2, api_scope_pb2, campaign_pb2
-from passmill.v1 import balance_service_pb2 as balances_pb2
 from passmill.v1 import campaign_service_pb2 as campaigns_pb2
 from passmill.v1 import device_service_pb2 as devices_pb2
 from passmill.v1 import event_service_pb2 as events_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import program_service_pb2 as programs_pb2
 from passmill.v1 import template_service_pb2 as templates_pb2
-from passmill.v1.balance_pb2 import BalanceUnit, Tier
 from passmill.v1.program_pb2 import Program
-from passmill.v1.request_meta_pb2 import RequestMeta
 from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassRef
-from tests.support.balances import entry, euros, open_till
-from tests.support.balances import keyed as keyed_entry
+from tests.support.balance_samples import balance_requests, hold_request
+from tests.support.balances import open_till
 from tests.support.campaigns import ClubCampaigns, chunk, recipient
 from tests.support.channels import keyed, send_bytes, stream_bytes
+from tests.support.counter_samples import counter_ids, counter_requests
 from tests.support.png import draw_png
 from tests.support.service import Club, Service, Tenant, by_id, certificate, meta
 from tests.support.small_card import draft, small_card
@@ -42,6 +40,10 @@ RESOURCES: Final = {
     "RequestMeta",
     "Recipient",
     "KeyedEntry",
+    "Offer",
+    "CounterPolicy",
+    "ScanRef",
+    "OfflineScan",
 }
 # What a message must hold besides, where a path leads through one that a sample does not have.
 BRANCHES: Final[dict[str, Message]] = {
@@ -127,7 +129,7 @@ async def ids_of(club: Club) -> Ids:
     barcode_key = (await operator.RotateBarcodeKey(rotate)).barcode_key
     till = await open_till(club)
     posted = await till.post(issued, 100)
-    held = await till.stub.HoldBalance(_hold_request(by_id(issued), meta()))
+    held = await till.stub.HoldBalance(hold_request(by_id(issued), meta()))
     return Ids(
         by_field={
             "tenant_id": tenant.tenant_id,
@@ -144,6 +146,7 @@ async def ids_of(club: Club) -> Ids:
             "entry_id": posted.entry.entry_id,
             "posted_request_id": posted.entry.request_id,
             "hold_id": held.hold.hold_id,
+            **await counter_ids(club, issued),
         }
     )
 
@@ -246,7 +249,8 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         devices_pb2.GetPushStatisticsRequest(pass_type_identifier="pass.com.example.club"),
         devices_pb2.GetConvergenceRequest(**template),
         devices_pb2.RequestPushRequest(**template, meta=new()),
-        *_balance_requests(club, ids, new),
+        *balance_requests(club, ids.by_field, new),
+        *await counter_requests(club, ids.by_field, new),
         events_pb2.WatchEventsRequest(),
         events_pb2.ListEventsRequest(),
         admin_service_pb2.CreateTenantRequest(display_name="x", meta=new()),
@@ -278,41 +282,6 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         admin_service_pb2.ListBarcodeKeysRequest(tenant_id=tenant_id),
     ]
     return {_method_name(request): request for request in requests}
-
-
-def _balance_requests(club: Club, ids: Ids, new: Callable[[], Any]) -> list[Message]:
-    ref = PassRef(pass_id=ids["pass_id"])
-    program: dict[str, Any] = {"program_id": club.program_id}
-    points: dict[str, Any] = {"ref": ref, "unit": "points"}
-    unit = BalanceUnit(
-        **program,
-        unit="points",
-        kind=BalanceUnit.KIND_POINTS,
-        sale_payment=BalanceUnit.SalePayment(max_share_percent=30, amount=1, value=euros(1)),
-    )
-    return [
-        balances_pb2.SetBalanceUnitRequest(balance_unit=unit, meta=new()),
-        balances_pb2.ListBalanceUnitsRequest(**program),
-        balances_pb2.SetTiersRequest(
-            **program, tiers=[Tier(tier="gold", unit="points", at_least=1)], meta=new()
-        ),
-        balances_pb2.ListTiersRequest(**program),
-        balances_pb2.PostEntryRequest(ref=ref, entry=entry(1), meta=new()),
-        balances_pb2.BatchPostEntriesRequest(entries=[keyed_entry(ref, 1)]),
-        balances_pb2.StreamEntriesRequest(sequence=1, entries=[keyed_entry(ref, 1)]),
-        balances_pb2.ReverseEntryRequest(entry_id=ids["entry_id"], meta=new()),
-        _hold_request(ref, new()),
-        balances_pb2.CaptureHoldRequest(hold_id=ids["hold_id"], meta=new()),
-        balances_pb2.ReleaseHoldRequest(hold_id=ids["hold_id"], meta=new()),
-        balances_pb2.PaySaleRequest(**points, sale_total=euros(100), meta=new()),
-        balances_pb2.GetBalanceRequest(ref=ref),
-        balances_pb2.ListEntriesRequest(**points),
-        balances_pb2.JoinAccountRequest(ref=ref, account_of=ref, meta=new()),
-    ]
-
-
-def _hold_request(ref: PassRef, request_meta: RequestMeta) -> balances_pb2.HoldBalanceRequest:
-    return balances_pb2.HoldBalanceRequest(ref=ref, unit="points", amount=1, meta=request_meta)
 
 
 def _key_request(

@@ -1,0 +1,94 @@
+"""Offers that cost something: the balance pays with the use, and gets it back with its reversal."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from passmill.v1 import balance_service_pb2 as balances_pb2
+from passmill.v1 import scan_pb2 as scans
+from passmill.v1.balance_pb2 import BalanceUnit
+from passmill.v1.counter_pb2 import Offer, OfferMark, UnitAmount
+from passmill.v1.wallet_pass_pb2 import Pass
+from tests.support.balances import Till as BalanceTill
+from tests.support.balances import open_till
+from tests.support.bundles import verify as verify_bundle
+from tests.support.counters import Counter
+from tests.support.service import authority, meta
+from tests.support.small_card import draft, value
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ACCEPTED, REFUSED = scans.SCAN_OUTCOME_ACCEPTED, scans.SCAN_OUTCOME_REFUSED
+
+
+async def costly(counter: Counter, **fields: Any) -> tuple[BalanceTill, Offer]:
+    """A program that counts points, shown in the slot `points`, and an offer for twenty of them."""
+    till = await open_till(counter.club)
+    unit = BalanceUnit(
+        program_id=counter.club.program_id,
+        unit="points",
+        kind=BalanceUnit.KIND_POINTS,
+        slot="points",
+    )
+    await till.stub.SetBalanceUnit(
+        balances_pb2.SetBalanceUnitRequest(balance_unit=unit, meta=meta())
+    )
+    offer = await counter.add_offer(max_uses=0, cost=UnitAmount(unit="points", amount=20), **fields)
+    return till, offer
+
+
+async def issued_with(counter: Counter, till: BalanceTill, points: int) -> Pass:
+    """A pass with points."""
+    issued = await counter.club.issue(draft(points=0))
+    await till.post(issued, points)
+    return issued
+
+
+async def test_a_use_is_paid(counter: Counter) -> None:
+    """Points are burnt with the use, the pass shows what is left, and when they do not suffice
+    there is no use either."""
+    till, offer = await costly(counter)
+    issued = await issued_with(counter, till, 50)
+    answers = [await counter.till.redeem(issued, offer) for _ in range(3)]
+    assert [each.outcome for each in answers] == [ACCEPTED, ACCEPTED, REFUSED]
+    assert [each.balance.balance for each in answers[:2]] == [30, 10]
+    assert answers[2].reason == scans.REFUSAL_REASON_INSUFFICIENT_BALANCE
+    assert answers[2].uses == 2
+    assert (await counter.club.get(issued)).values["points"].integer == 10
+    shown = verify_bundle(await counter.club.bundle(issued), authority())
+    assert "10" in str(shown["generic"])
+    found = await counter.till.look(issued)
+    assert [(each.unit, each.balance) for each in found.balances] == [("points", 10)]
+    [standing] = found.offers
+    assert standing.reason == scans.REFUSAL_REASON_INSUFFICIENT_BALANCE
+    assert found.state == scans.SCAN_STATE_VALID
+    assert await counter.club.tenant.count("redemptions") == 2
+
+
+async def test_a_reversal_gives_it_back_once(counter: Counter) -> None:
+    """What was burnt is given back with the redemption, however often that is tried."""
+    till, offer = await costly(counter, mark=OfferMark(used_up_values={"note": value("used")}))
+    issued = await issued_with(counter, till, 20)
+    redeemed = await counter.till.redeem(issued, offer)
+    assert redeemed.balance.balance == 0
+    redemption_id = redeemed.redemption.redemption_id
+    answers = await asyncio.gather(*(counter.till.reverse(redemption_id) for _ in range(8)))
+    assert sum(each.outcome == ACCEPTED for each in answers) == 1
+    assert {each.balance.balance for each in answers if each.outcome == ACCEPTED} == {20}
+    assert (await counter.club.get(issued)).values["points"].integer == 20
+    entries = await counter.club.tenant.fetch("SELECT amount FROM ledger_entries ORDER BY sequence")
+    assert [each["amount"] for each in entries] == [20, -20, 20]
+
+
+async def test_of_many_at_once_as_many_are_served_as_can_pay(counter: Counter) -> None:
+    """Thirty scanners at once over points for seven: seven uses, seven entries, nothing below
+    zero."""
+    till, offer = await costly(counter)
+    issued = await issued_with(counter, till, 150)
+    answers = await asyncio.gather(*(counter.till.redeem(issued, offer) for _ in range(30)))
+    assert sum(each.outcome == ACCEPTED for each in answers) == 7
+    [balance] = await counter.club.tenant.fetch("SELECT balance, version FROM balances")
+    assert (balance["balance"], balance["version"]) == (10, 8)
+    assert await counter.club.tenant.count("redemptions") == 7
+    assert (await counter.club.get(issued)).values["points"].integer == 10

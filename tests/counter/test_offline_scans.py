@@ -1,0 +1,170 @@
+"""SyncOfflineScans: each scan once, with its own time, and what it cannot be true beside."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from passmill.v1 import scan_pb2 as scans
+from passmill.v1 import scan_service_pb2 as pb
+from passmill.v1.scan_pb2 import ScanRef
+from passmill.v1.scan_service_pb2 import OfflineScan, OfflineScanResult
+from passmill.v1.wallet_pass_pb2 import Pass
+from tests.counter.test_redeem_pass import at
+from tests.support.counters import Counter, Till, shown
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ACCEPTED, DUPLICATE = OfflineScanResult.OUTCOME_ACCEPTED, OfflineScanResult.OUTCOME_DUPLICATE
+CONFLICT, REFUSED = OfflineScanResult.OUTCOME_CONFLICT, OfflineScanResult.OUTCOME_REFUSED
+BEFORE = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
+
+
+def scan(sequence: int, wallet_pass: Pass, **fields: Any) -> OfflineScan:
+    """A scan of three hours ago."""
+    return OfflineScan(
+        **{
+            "local_sequence": sequence,
+            "ref": shown(wallet_pass),
+            "scan_time": at(BEFORE + timedelta(seconds=sequence)),
+            **fields,
+        }
+    )
+
+
+async def sync(till: Till, *told: OfflineScan) -> list[OfflineScanResult]:
+    """Tells scans."""
+    request = pb.SyncOfflineScansRequest(scans=told, venue_id=till.venue_id)
+    return list((await till.scans.SyncOfflineScans(request)).results)
+
+
+async def test_original_times(counter: Counter) -> None:
+    """A redemption made offline has the time at which it was made, and one sent again does nothing
+    more and says what became of it."""
+    till = await counter.scanner()
+    offer = await counter.add_offer()
+    issued = await counter.club.issue()
+    told = scan(1, issued, redeem={"offer_id": offer.offer_id}, staff="Bo")
+    [result] = await sync(till, told)
+    assert (result.outcome, result.pass_id) == (ACCEPTED, issued.pass_id)
+    assert result.redemption.scan_time == told.scan_time
+    assert (result.redemption.is_offline, result.redemption.staff) == (True, "Bo")
+    [again] = await sync(till, told)
+    assert (again.outcome, again.first_outcome) == (DUPLICATE, ACCEPTED)
+    assert again.redemption == result.redemption
+    assert await counter.club.tenant.count("redemptions") == 1
+
+
+async def test_conflicts_are_kept_and_told(counter: Counter) -> None:
+    """A coupon that was used elsewhere before the scanner came back is a conflict: the use that was
+    known first stands, the scan is kept, and the operator hears of it."""
+    till = await counter.scanner()
+    offer = await counter.add_offer()
+    issued = await counter.club.issue()
+    online = await counter.till.redeem(issued, offer)
+    [result] = await sync(till, scan(1, issued, redeem={"offer_id": offer.offer_id}))
+    assert (result.outcome, result.reason) == (CONFLICT, scans.REFUSAL_REASON_ALREADY_REDEEMED)
+    assert result.first_use == online.redemption
+    assert not result.HasField("redemption")
+    [kept] = await counter.club.tenant.fetch("SELECT outcome, scan_time FROM offline_scans")
+    assert (kept["outcome"], kept["scan_time"]) == ("CONFLICT", BEFORE + timedelta(seconds=1))
+    [event] = await counter.club.tenant.fetch(
+        "SELECT detail, pass_ids FROM outbox WHERE kind = 'scan.conflict'"
+    )
+    assert json.loads(event["detail"])["reason"] == "ALREADY_REDEEMED"
+    assert [str(each) for each in event["pass_ids"]] == [issued.pass_id]
+    [again] = await sync(till, scan(1, issued, redeem={"offer_id": offer.offer_id}))
+    assert (again.outcome, again.first_outcome) == (DUPLICATE, CONFLICT)
+    assert again.first_use == online.redemption
+    assert len(await counter.club.tenant.fetch("SELECT FROM offline_scans")) == 1
+
+
+async def test_a_mixed_batch(counter: Counter) -> None:
+    """Each scan is judged by itself, in its order: in, out, a refused one, one of no pass, one of
+    no offer, and a number that is used twice."""
+    till = await counter.scanner()
+    offer = await counter.add_offer()
+    issued = await counter.club.issue()
+    told = [
+        scan(1, issued, check_in={}),
+        scan(2, issued, redeem={"offer_id": offer.offer_id}),
+        scan(3, issued, check_out={}),
+        scan(4, issued, check_out={}),
+        scan(5, issued, refuse={"reason": scans.REFUSAL_REASON_EXPIRED_CODE}),
+        scan(6, issued, ref=ScanRef(barcode="nothing"), redeem={"offer_id": offer.offer_id}),
+        scan(7, issued, redeem={"offer_id": "none"}),
+        scan(8, issued, check_in={}, scan_time=at(datetime.now(UTC) + timedelta(days=1))),
+        scan(2, issued, check_in={}),
+        scan(1, issued, check_in={}),
+    ]
+    results = await sync(till, *told)
+    assert [(each.local_sequence, each.outcome, each.reason) for each in results] == [
+        (1, ACCEPTED, 0),
+        (2, ACCEPTED, 0),
+        (3, ACCEPTED, 0),
+        (4, CONFLICT, scans.REFUSAL_REASON_NOT_CHECKED_IN),
+        (5, ACCEPTED, 0),
+        (6, REFUSED, scans.REFUSAL_REASON_UNKNOWN_CODE),
+        (7, REFUSED, scans.REFUSAL_REASON_INVALID_SCAN),
+        (8, REFUSED, scans.REFUSAL_REASON_INVALID_SCAN),
+        (2, REFUSED, scans.REFUSAL_REASON_SEQUENCE_REUSED),
+        (1, DUPLICATE, 0),
+    ]
+    assert await counter.club.tenant.count("offline_scans") == 8
+    [stay] = await counter.club.tenant.fetch("SELECT in_time, out_time, is_offline FROM check_ins")
+    assert (stay["in_time"], stay["out_time"]) == (
+        BEFORE + timedelta(seconds=1),
+        BEFORE + timedelta(seconds=3),
+    )
+    assert stay["is_offline"]
+
+
+async def test_scanners_have_numbers_of_their_own(counter: Counter) -> None:
+    """The same local_sequence of two scanners, and of a till, is three scans."""
+    offer = await counter.add_offer(max_uses=0)
+    issued = await counter.club.issue()
+    tills = [await counter.scanner(), await counter.scanner(), counter.till]
+    for till in tills:
+        [result] = await sync(till, scan(1, issued, redeem={"offer_id": offer.offer_id}))
+        assert result.outcome == ACCEPTED
+    assert await counter.club.tenant.count("redemptions") == 3
+
+
+async def test_the_same_batch_at_once(counter: Counter) -> None:
+    """A batch sent five times at once is done once: each scan is accepted in one answer and a
+    duplicate in the others, with the same redemption."""
+    till = await counter.scanner()
+    offer = await counter.add_offer(max_uses=0)
+    issued = await counter.club.issue()
+    told = [scan(at, issued, redeem={"offer_id": offer.offer_id}) for at in range(1, 11)]
+    answers = await asyncio.gather(*(sync(till, *told) for _ in range(5)))
+    for results in zip(*answers, strict=True):
+        outcomes = sorted(each.outcome for each in results)
+        assert outcomes == [ACCEPTED] + [DUPLICATE] * 4
+        assert len({each.redemption.redemption_id for each in results}) == 1
+    assert await counter.club.tenant.count("redemptions") == 10
+
+
+async def test_duplicates_outlast_kept_answers(counter: Counter) -> None:
+    """When the answers kept for retries are long gone, a scan sent again is a duplicate still."""
+    till = await counter.scanner()
+    offer = await counter.add_offer(max_uses=0)
+    issued = await counter.club.issue()
+    told = scan(1, issued, redeem={"offer_id": offer.offer_id})
+    await sync(till, told)
+    await counter.club.tenant.fetch("DELETE FROM request_answers")
+    [again] = await sync(till, told)
+    assert (again.outcome, again.first_outcome) == (DUPLICATE, ACCEPTED)
+    assert await counter.club.tenant.count("redemptions") == 1
+
+
+async def test_bundle(counter: Counter) -> None:
+    """A scanner gets the tenant's bundle, and only word of it when it has it already."""
+    till = await counter.scanner()
+    bundle = await till.scans.GetOfflineBundle(pb.GetOfflineBundleRequest())
+    assert bundle.tenant_id == counter.club.tenant.tenant_id
+    assert bundle.valid_until.ToDatetime(UTC) > datetime.now(UTC)
+    same = await till.scans.GetOfflineBundle(pb.GetOfflineBundleRequest(digest=bundle.digest))
+    assert (bundle.is_unchanged, same.is_unchanged, same.digest) == (False, True, bundle.digest)

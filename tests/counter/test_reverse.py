@@ -1,0 +1,111 @@
+"""ReverseRedemption: free again, the pass as before, once, and by whom it may be."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from passmill.v1 import counter_pb2
+from passmill.v1 import pass_service_pb2 as passes_pb2
+from passmill.v1 import scan_pb2 as scans
+from passmill.v1.counter_pb2 import OfferMark
+from passmill.v1.wallet_pass_pb2 import Pass
+from tests.support.bundles import pass_json
+from tests.support.counters import Counter
+from tests.support.refusals import refused
+from tests.support.service import by_id, meta
+from tests.support.small_card import draft, value
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ACCEPTED, REFUSED = scans.SCAN_OUTCOME_ACCEPTED, scans.SCAN_OUTCOME_REFUSED
+MARK = OfferMark(
+    uses_slot="points",
+    used_up_values={"note": value("used"), "tier": value("Used")},
+    void_when_used_up=True,
+)
+
+
+async def test_the_pass_looks_as_before(counter: Counter) -> None:
+    """Values, defaults and state are what they were; the use is free and can be had again."""
+    offer = await counter.add_offer(mark=MARK)
+    issued = await counter.club.issue(draft(points=0, note="hello"))
+    before = pass_json(await counter.club.bundle(issued))
+    redeemed = await counter.till.redeem(issued, offer)
+    assert pass_json(await counter.club.bundle(issued)) != before
+    taken_back = await counter.till.reverse(redeemed.redemption.redemption_id, "wrong button")
+    assert (taken_back.outcome, taken_back.uses) == (ACCEPTED, 0)
+    assert taken_back.redemption.reverse_reason == "wrong button"
+    assert taken_back.redemption.HasField("reverse_time")
+    assert pass_json(await counter.club.bundle(issued)) == before
+    assert (await counter.club.get(issued)).state == Pass.STATE_ACTIVE
+    again = await counter.till.redeem(issued, offer)
+    assert (again.outcome, again.redemption.use_number) == (ACCEPTED, 1)
+
+
+async def test_what_was_changed_since_stays(counter: Counter) -> None:
+    """A value that somebody set after the use, and a pass that somebody voided, stay so."""
+    offer = await counter.add_offer(mark=MARK)
+    issued = await counter.club.issue(draft(points=0, note="hello"))
+    redeemed = await counter.till.redeem(issued, offer)
+    await counter.club.update(issued, "values.note", wanted=Pass(values={"note": value("mine")}))
+    await counter.club.passes.ReinstatePass(
+        passes_pb2.ReinstatePassRequest(ref=by_id(issued), meta=meta())
+    )
+    await counter.club.passes.VoidPass(
+        passes_pb2.VoidPassRequest(ref=by_id(issued), reason="stolen", meta=meta())
+    )
+    assert (await counter.till.reverse(redeemed.redemption.redemption_id)).outcome == ACCEPTED
+    now = await counter.club.get(issued)
+    assert (now.state, now.void_reason) == (Pass.STATE_VOIDED, "stolen")
+    assert (now.values["note"].text, "tier" in now.values) == ("mine", False)
+
+
+async def test_another_use_than_the_last_is_taken_back(counter: Counter) -> None:
+    """Of three uses the first is taken back: the pass is not used up any more and counts two, and
+    the free number is had next."""
+    offer = await counter.add_offer(max_uses=3, mark=MARK)
+    issued = await counter.club.issue(draft(points=0, note="hello"))
+    answers = [await counter.till.redeem(issued, offer) for _ in range(3)]
+    assert (await counter.club.get(issued)).state == Pass.STATE_VOIDED
+    await counter.till.reverse(answers[0].redemption.redemption_id)
+    now = await counter.club.get(issued)
+    assert (now.state, now.values["points"].integer) == (Pass.STATE_ACTIVE, 2)
+    assert now.values["note"].text == "hello"
+    again = await counter.till.redeem(issued, offer)
+    assert again.redemption.use_number == 1
+    assert (await counter.club.get(issued)).state == Pass.STATE_VOIDED
+
+
+async def test_once(counter: Counter) -> None:
+    """Of twenty at once one takes it back; the others, and whoever comes later, are told that it
+    was; a retry gets its own answer."""
+    offer = await counter.add_offer(mark=MARK)
+    issued = await counter.club.issue()
+    redemption_id = (await counter.till.redeem(issued, offer)).redemption.redemption_id
+    answers = await asyncio.gather(*(counter.till.reverse(redemption_id) for _ in range(20)))
+    assert [each.outcome for each in answers].count(ACCEPTED) == 1
+    reasons = {each.reason for each in answers if each.outcome == REFUSED}
+    assert reasons == {scans.REFUSAL_REASON_ALREADY_REVERSED}
+    for unknown in (str(uuid.uuid4()), "x"):
+        assert (await refused(counter.till.reverse(unknown))).reason == "NOT_FOUND"
+
+
+async def test_who_may(counter: Counter) -> None:
+    """A scanner takes back its own of a moment ago; another scanner needs the right, and none
+    reaches another venue."""
+    redeem_only = [counter_pb2.SCANNER_RIGHT_REDEEM]
+    offer = await counter.add_offer(max_uses=0)
+    issued = await counter.club.issue()
+    mine = await counter.scanner(redeem_only)
+    other = await counter.scanner(redeem_only)
+    chief = await counter.scanner([counter_pb2.SCANNER_RIGHT_REVERSE])
+    away = await counter.scanner(venue=await counter.add_venue())
+    first, second = [(await mine.redeem(issued, offer)).redemption for _ in range(2)]
+    assert first.scanner_id
+    for till in (other, away):
+        answer = await till.reverse(first.redemption_id)
+        assert answer.reason == scans.REFUSAL_REASON_RIGHT_MISSING
+    assert (await mine.reverse(first.redemption_id)).outcome == ACCEPTED
+    await counter.club.tenant.fetch("SELECT 1")
+    assert (await chief.reverse(second.redemption_id)).outcome == ACCEPTED
