@@ -34,6 +34,7 @@ from passmill.usecases.use_offer import (
 CLOCK_LEEWAY: Final = timedelta(minutes=5)
 """So far ahead the clocks of scanners may be."""
 
+_CHANGE: Final = "redeemed"  # as metrics count it
 _TRIES: Final = 4
 
 
@@ -142,7 +143,7 @@ class RedeemPass:
 
         for _ in range(_TRIES):
             try:
-                return await self._edit_pass(mutation, ref, work, kind="redeemed")
+                return await self._edit_pass(mutation, ref, work, kind=_CHANGE)
             except UseRefused as refused:
                 refusal = refused.reason
             except PassMoved:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from passmill.domain.callers import Caller
 from passmill.domain.clock import Clock
@@ -26,6 +27,8 @@ from passmill.usecases.find_desk import FindDesk
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation, Mutator
 from passmill.usecases.pay_use import pay_back
+
+_CHANGE: Final = "reversed"  # as metrics count it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ class ReverseRedemption:
             return await _reverse(tx, in_hand, made, offer, reason=reason, now=now)
 
         ref = PassRef(pass_id=str(made.pass_id))
-        return await self._edit_pass(mutation, ref, work, kind="redemption_reversed")
+        return await self._edit_pass(mutation, ref, work, kind=_CHANGE)
 
     async def _find(self, caller: Caller, text: str) -> tuple[Redemption, Offer]:
         redemption_id = parse_uuid(text)
