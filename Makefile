@@ -25,7 +25,7 @@ PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external lint types format proto proto-baseline faults fanout neighbours push-faults ledger probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
+.PHONY: help demo dev test test-external test-pages lint types format proto proto-baseline faults fanout neighbours push-faults ledger probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -58,6 +58,10 @@ test-external: tools $(VENV)/ready ## Run the tests on private instances of the 
 	fi
 	echo "== Python tests on $$("$$pg/postgres" --version) and $$("$$redis" --version | cut -d ' ' -f 1-3)"
 	PASSMILL_PG_BIN="$$pg" PASSMILL_VALKEY_BIN="$$redis" $(PY) -m pytest $(PYTEST) $(ARGS)
+
+test-pages: NEEDS := chromium openssl
+test-pages: tools $(VENV)/ready ## Open the claim pages in Chromium, as phones and a desktop; pictures go to build/pages
+	@PASSMILL_CHROMIUM="$$(command -v chromium)" $(PY) -m pytest tests/browser $(ARGS)
 
 lint: $(VENV)/ready ## Check style, layers, Rust lints and the protocol's rules and compatibility
 	@set -x

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from passmill.compose_balances import balance_servicer
 from passmill.compose_campaigns import campaign_servicer
+from passmill.compose_claims import enrolment_servicer
 from passmill.compose_counter import counter_services
 from passmill.compose_devices import device_servicer, event_servicer
 from passmill.compose_frame import Frame, Rendering, open_frame
@@ -25,6 +26,7 @@ from passmill.rpc import (
     balance_service,
     campaign_service,
     device_service,
+    enrolment_service,
     event_service,
     pass_service,
     program_service,
@@ -144,6 +146,7 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
                 balance_service.RULES,
             ),
             **counter_services(frame, edit_pass),
+            enrolment_service.SERVICE: (enrolment_servicer(frame), enrolment_service.RULES),
         },
         admin={
             admin_service.SERVICE: (

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from passmill.compose_claims import claim_rooms, edge_enrolment
 from passmill.domain.callers import operator_caller
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.pass_tokens import PassTokens
@@ -18,10 +19,10 @@ from passmill.edge.client_rates import ClientAddresses, ClientRates
 from passmill.edge.connections import ConnectionWatch
 from passmill.edge.door import EdgeDoor
 from passmill.edge.open_files import allow_open_files
-from passmill.edge.pages import make_pages
 from passmill.edge.server import open_edge_server
 from passmill.edge.web_service import WebService, WebServiceUseCases
 from passmill.rpc.convert_template import ProtoTemplateCodec
+from passmill.rpc.enrolment_service import PublicEnrolmentUseCases
 from passmill.settings import MissingSetting, Settings
 from passmill.signing.certificates import CertificateCache
 from passmill.signing.freshness import require_fresh_signer
@@ -60,6 +61,7 @@ class EdgeServices:
 
     database: Database
     use_cases: WebServiceUseCases
+    claims: PublicEnrolmentUseCases
     metrics: Metrics
     edge_metrics: EdgeMetrics
 
@@ -182,10 +184,28 @@ async def open_edge_services(
                 capacity_bytes=settings.limits.revision_cache_bytes,
             ),
         )
+        contents = PassContents(numbers=numbers, tokens=tokens)
+        serve_pass = ServePass(
+            database=database,
+            load_revision=load_revision,
+            certificates=CertificateCache(loader=CertificateReader(database=database)),
+            contents=contents,
+            sealer=sealer,
+            clock=clock,
+            metrics=metrics,
+            tasks=tasks,
+        )
         yield EdgeServices(
             database=database,
             metrics=metrics,
             edge_metrics=edge_metrics,
+            claims=edge_enrolment(
+                database=database,
+                load_revision=load_revision,
+                clock=clock,
+                edge_key=edge_key,
+                serve_pass=serve_pass,
+            ),
             use_cases=WebServiceUseCases(
                 authenticate_pass=AuthenticatePass(
                     pass_types=pass_types, numbers=numbers, tokens=tokens
@@ -195,16 +215,7 @@ async def open_edge_services(
                 list_updated_passes=ListUpdatedPasses(
                     database=database, pass_types=pass_types, numbers=numbers, clock=clock
                 ),
-                serve_pass=ServePass(
-                    database=database,
-                    load_revision=load_revision,
-                    certificates=CertificateCache(loader=CertificateReader(database=database)),
-                    contents=PassContents(numbers=numbers, tokens=tokens),
-                    sealer=sealer,
-                    clock=clock,
-                    metrics=metrics,
-                    tasks=tasks,
-                ),
+                serve_pass=serve_pass,
                 note_fetches=NoteFetches(database=database, clock=clock),
                 personalize_pass=PersonalizePass(
                     database=database,
@@ -224,11 +235,19 @@ def _door(
     settings: Settings, services: EdgeServices, *, clock: Clock, openness: Openness
 ) -> EdgeDoor:
     place = settings.edge
+    # Behind a proxy of ours that encrypts, too.
+    is_encrypted = place.has_tls or settings.web_service_url is not None
     return EdgeDoor(
         web_service=WebService(
             use_cases=services.use_cases, clock=clock, metrics=services.edge_metrics
         ),
-        pages=make_pages(is_ready=lambda: openness.is_ready),
+        pages=claim_rooms(
+            settings,
+            services.claims,
+            serve_pass=services.use_cases.serve_pass,
+            is_encrypted=is_encrypted,
+            is_ready=lambda: openness.is_ready,
+        ),
         addresses=ClientAddresses(trusted_proxies=place.trusted_proxies),
         rates=ClientRates(per_second=place.client_rate, burst=place.client_burst)
         if place.client_rate
@@ -237,8 +256,7 @@ def _door(
         refusals=Sampler(per_second=_LOGS_PER_SECOND),
         max_requests=place.max_requests,
         deadline_seconds=place.request_seconds,
-        # Behind a proxy of ours that encrypts, too.
-        is_encrypted=place.has_tls or settings.web_service_url is not None,
+        is_encrypted=is_encrypted,
     )
 
 

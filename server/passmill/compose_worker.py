@@ -11,6 +11,7 @@ from datetime import timedelta
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from passmill.compose_balances import balance_worker, show_balances
+from passmill.compose_claims import ClaimServices, open_claims
 from passmill.compose_frame import Frame, open_frame
 from passmill.compose_push import PushServices, open_push
 from passmill.compose_sharing import SharingServices, open_sharing
@@ -51,6 +52,7 @@ class WorkerServices:
     sign_personalization: SignPersonalization
     balances: Worker[BalancesPayload]
     show_balances: ShowBalances
+    claims: ClaimServices
     serve_shard: ServeShard
     settle_campaign: SettleCampaign
     begin_scheduled: BeginScheduled
@@ -80,6 +82,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             working.create_task(services.sign_ups.run(stop))
             working.create_task(services.sharing.worker.run(stop))
             working.create_task(services.balances.run(stop))
+            working.create_task(services.claims.worker.run(stop))
         for task in tasks:
             task.cancel()
 
@@ -94,11 +97,14 @@ async def open_worker(
         open_frame(settings, clock=clock or SystemClock(), registry=registry) as frame,
         open_push(frame, registry) as push,
         open_sharing(frame) as sharing,
+        open_claims(frame) as claims,
     ):
-        yield _services(frame, push, sharing)
+        yield _services(frame, push, sharing, claims)
 
 
-def _services(frame: Frame, push: PushServices, sharing: SharingServices) -> WorkerServices:
+def _services(
+    frame: Frame, push: PushServices, sharing: SharingServices, claims: ClaimServices
+) -> WorkerServices:
     settings = frame.settings
     settle = SettleCampaign(database=frame.database, clock=frame.clock)
     serve_shard = _serve_shard(frame, settle)
@@ -148,6 +154,7 @@ def _services(frame: Frame, push: PushServices, sharing: SharingServices) -> Wor
         sign_personalization=sign,
         balances=balance_worker(frame, show),
         show_balances=show,
+        claims=claims,
         serve_shard=serve_shard,
         settle_campaign=settle,
         begin_scheduled=begin_scheduled,

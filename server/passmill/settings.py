@@ -38,6 +38,7 @@ OTHERS_VARIABLES = frozenset(
     }
 )
 MASTER_KEY_BYTES = 32
+_ORIGIN = r"^https?://[a-z0-9.\-\[\]:]+$"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -136,6 +137,8 @@ class EdgeDoor(Door):
     header_seconds: Annotated[int, Field(ge=1, le=300)] = 10
     idle_seconds: Seconds = 60.0
     database_connections: Annotated[int, Field(ge=1, le=1000)] = 8
+    # Of pages whose scripts may claim passes, in JSON: ["https://shop.example"].
+    allowed_origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = ()
 
     @model_validator(mode="after")
     def _check_key_form(self) -> Self:

@@ -288,6 +288,30 @@ async def test_presented_key_shows_itself_and_its_tenant(database: MadeDatabase)
                 assert await tx.execute(f"UPDATE {table} SET display_name = 'x'") == 0  # noqa: S608
 
 
+async def test_presented_secret_shows_its_link_and_its_tenant(database: MadeDatabase) -> None:
+    """Presenting a claim link's hashed token shows that link and its tenant's row, to read and not
+    to write, and no other table's rows; another hash, or none, shows nothing."""
+    async with connect(database.url) as pool:
+        for tenant_id in (MINE, THEIRS):
+            async with pool.transaction(inside(tenant_id)) as tx:
+                for table in ("tenants", "programs", "claim_links", "claims"):
+                    await insert_row(tx, table, tenant_id)
+        nobody = inside(TenantId(0))
+        mine = f"bytes-{MINE}".encode()
+        for table in await tenant_tables(pool):
+            for secret, shown in ((mine, [MINE]), (b"x", []), (b"", [])):
+                async with pool.transaction(nobody, presented_secret=secret) as tx:
+                    rows = await tx.fetch(f"SELECT * FROM {table}")  # noqa: S608 - a catalogue's
+                expected = shown if table in {"claim_links", "tenants"} else []
+                assert [row["tenant_id"] for row in rows] == expected, table
+        for statement in (
+            "UPDATE claim_links SET uses = uses + 1",
+            "UPDATE tenants SET display_name = 'x'",
+        ):
+            async with pool.transaction(nobody, presented_secret=mine) as tx:
+                assert await tx.execute(statement) == 0
+
+
 @pytest.mark.parametrize(
     "statement",
     [

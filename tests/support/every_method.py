@@ -15,6 +15,8 @@ from passmill.rpc.door import MethodRule
 from passmill.v1 import access_service_pb2, admin_service_pb2, api_scope_pb2, campaign_pb2
 from passmill.v1 import campaign_service_pb2 as campaigns_pb2
 from passmill.v1 import device_service_pb2 as devices_pb2
+from passmill.v1 import enrolment_pb2 as claims_pb2
+from passmill.v1 import enrolment_service_pb2 as enrolment_pb2
 from passmill.v1 import event_service_pb2 as events_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import program_service_pb2 as programs_pb2
@@ -25,6 +27,7 @@ from tests.support.balance_samples import balance_requests, hold_request
 from tests.support.balances import open_till
 from tests.support.campaigns import ClubCampaigns, chunk, recipient
 from tests.support.channels import keyed, send_bytes, stream_bytes
+from tests.support.claims import ClubLinks, new_key
 from tests.support.counter_samples import counter_ids, counter_requests
 from tests.support.png import draw_png
 from tests.support.service import Club, Service, Tenant, by_id, certificate, meta
@@ -108,6 +111,7 @@ class Ids:
     """The names of one tenant's things, by the field that takes them."""
 
     by_field: dict[str, str]
+    claim_token: str  # of a link to a pass, which anybody may claim
 
     def __getitem__(self, field: str) -> str:
         return self.by_field[field]
@@ -130,7 +134,10 @@ async def ids_of(club: Club) -> Ids:
     till = await open_till(club)
     posted = await till.post(issued, 100)
     held = await till.stub.HoldBalance(hold_request(by_id(issued), meta()))
+    gives = claims_pb2.ClaimLinkDraft(pass_id=issued.pass_id, is_unlimited=True)
+    link = await ClubLinks(club=club).create_from(gives)
     return Ids(
+        claim_token=link.token,
         by_field={
             "tenant_id": tenant.tenant_id,
             "key_id": key.api_key.key_id,
@@ -147,7 +154,8 @@ async def ids_of(club: Club) -> Ids:
             "posted_request_id": posted.entry.request_id,
             "hold_id": held.hold.hold_id,
             **await counter_ids(club, issued),
-        }
+            "link_id": link.link.link_id,
+        },
     )
 
 
@@ -170,6 +178,7 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
     stream = campaign_pb2.RecipientStream(stream_id=ids["stream_id"], writer_epoch=1)
     recipients = chunk(stream, [recipient("1")])
     issued = certificate("pass.com.example.another")
+    wanted_link = ClubLinks(club=club).wanted(known=draft())
     requests: list[Message] = [
         passes_pb2.IssuePassRequest(**template, draft=draft(), meta=new()),
         passes_pb2.BatchIssuePassesRequest(**template, drafts=[draft()], meta=new()),
@@ -251,6 +260,14 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         devices_pb2.RequestPushRequest(**template, meta=new()),
         *balance_requests(club, ids.by_field, new),
         *await counter_requests(club, ids.by_field, new),
+        enrolment_pb2.CreateClaimLinkRequest(draft=wanted_link, meta=new()),
+        enrolment_pb2.BatchCreateClaimLinksRequest(drafts=[wanted_link], meta=new()),
+        enrolment_pb2.GetClaimLinkRequest(link_id=ids["link_id"]),
+        enrolment_pb2.ListClaimLinksRequest(),
+        enrolment_pb2.RevokeClaimLinkRequest(link_id=ids["link_id"], meta=new()),
+        enrolment_pb2.ResolveClaimRequest(token=ids.claim_token),
+        enrolment_pb2.ClaimPassRequest(token=ids.claim_token, claim_key=new_key()),
+        enrolment_pb2.RequestClaimRecoveryRequest(token=ids.claim_token),
         events_pb2.WatchEventsRequest(),
         events_pb2.ListEventsRequest(),
         admin_service_pb2.CreateTenantRequest(display_name="x", meta=new()),

@@ -8,6 +8,7 @@ from passmill_client.admin_client import AdminClient
 from passmill_client.call import Reply
 from passmill_client.client import AsyncClient, Client
 from passmill_client.errors import FieldProblem, PassmillError
+from passmill_client.operations.claims import claim_link_draft
 from passmill_client.values import PythonValue, from_value, pass_draft, to_value
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Reply",
     "TemplateContent",
     "Value",
+    "claim_link_draft",
     "from_value",
     "pass_draft",
     "to_value",

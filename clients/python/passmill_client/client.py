@@ -26,6 +26,7 @@ from passmill_client.errors import PassmillError
 from passmill_client.operations import (
     access,
     campaigns,
+    claims,
     devices,
     events,
     passes,
@@ -127,6 +128,15 @@ class Client(Counter):
     get_push_statistics = blocking(devices.get_push_statistics)
     get_convergence = blocking(devices.get_convergence)
     request_push = blocking(devices.request_push)
+
+    create_claim_link = blocking(claims.create_claim_link)
+    batch_create_claim_links = blocking(claims.batch_create_claim_links)
+    get_claim_link = blocking(claims.get_claim_link)
+    list_claim_links = paging(claims.list_claim_links)
+    revoke_claim_link = blocking(claims.revoke_claim_link)
+    resolve_claim = blocking(claims.resolve_claim)
+    claim_pass = blocking(claims.claim_pass)
+    request_claim_recovery = blocking(claims.request_claim_recovery)
 
     watch_events = following(events.watch_events)
     list_events = paging(events.list_events)
@@ -283,6 +293,15 @@ class AsyncClient(AsyncCounter):
     get_push_statistics = awaiting(devices.get_push_statistics)
     get_convergence = awaiting(devices.get_convergence)
     request_push = awaiting(devices.request_push)
+
+    create_claim_link = awaiting(claims.create_claim_link)
+    batch_create_claim_links = awaiting(claims.batch_create_claim_links)
+    get_claim_link = awaiting(claims.get_claim_link)
+    list_claim_links = async_paging(claims.list_claim_links)
+    revoke_claim_link = awaiting(claims.revoke_claim_link)
+    resolve_claim = awaiting(claims.resolve_claim)
+    claim_pass = awaiting(claims.claim_pass)
+    request_claim_recovery = awaiting(claims.request_claim_recovery)
 
     watch_events = async_following(events.watch_events)
     list_events = async_paging(events.list_events)

@@ -17,6 +17,8 @@ from passmill.v1.counter_pb2 import *  # noqa: F403
 from passmill.v1.counter_service_pb2 import *  # noqa: F403
 from passmill.v1.device_pb2 import *  # noqa: F403
 from passmill.v1.device_service_pb2 import *  # noqa: F403
+from passmill.v1.enrolment_pb2 import *  # noqa: F403
+from passmill.v1.enrolment_service_pb2 import *  # noqa: F403
 from passmill.v1.error_reason_pb2 import *  # noqa: F403
 from passmill.v1.event_pb2 import *  # noqa: F403
 from passmill.v1.event_service_pb2 import *  # noqa: F403

@@ -45,6 +45,10 @@ class EventKind(enum.StrEnum):
     SIGNING_IDENTITY_ACTIVATED = "signing_identity.activated"
     BARCODE_KEY_CREATED = "barcode_key.created"
     BARCODE_KEY_REVOKED = "barcode_key.revoked"
+    CLAIM_LINK_CREATED = "claim_link.created"
+    CLAIM_LINK_REVOKED = "claim_link.revoked"
+    CLAIM_COMPLETED = "claim.completed"
+    CLAIM_RECOVERY_REQUESTED = "claim.recovery_requested"
     BALANCE_POSTED = "balance.posted"
     PASS_REDEEMED = "pass.redeemed"  # noqa: S105
     PASS_REDEMPTION_REVERSED = "pass.redemption_reversed"  # noqa: S105

@@ -118,6 +118,8 @@ class EdgeDoor:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = self._headers(message.get("headers", ()))
+            elif scope["method"] == "HEAD":
+                message["body"] = b""  # measured, not sent (RFC 9110, 9.3.2)
             await send(message)
 
         try:

@@ -1,4 +1,5 @@
-"""The rooms for people and machines with a browser's manners, on Starlette: health so far."""
+"""The rooms for people and machines with a browser's manners, on Starlette: claim pages, calls of
+scripts, health."""
 
 from __future__ import annotations
 
@@ -7,16 +8,27 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from passmill.edge.claim_pages import ClaimPages
 
 
-def make_pages(*, is_ready: Callable[[], bool]) -> Starlette:
+def make_pages(
+    *, is_ready: Callable[[], bool], claim_pages: ClaimPages, calls: ASGIApp
+) -> Starlette:
     """The application behind every path that is not the web service's. `is_ready`: whether a load
-    balancer should send requests here."""
+    balancer should send requests here. `calls`: has the paths that are none of these."""
 
     async def healthz(_: Request) -> Response:
         if is_ready():
             return PlainTextResponse("ok\n")
         return PlainTextResponse("not ready\n", status_code=503, headers={"retry-after": "5"})
 
-    return Starlette(routes=[Route("/healthz", healthz, methods=["GET"])])
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz, methods=["GET"]),
+            *claim_pages.routes(),
+            Mount("/", app=calls),
+        ]
+    )

@@ -46,6 +46,7 @@ class JobKind(StrEnum):
     PERSONALIZE = "pass_personalize"
     REISSUE = "pass_reissue"
     SHOW_BALANCES = "balance_show"
+    CLAIM = "pass_claim"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,22 @@ class ServePass:
             raise not_found("pass")
         return PassVersion(last_modified=stored.signing_time, revision_id=stored.revision_id)
 
+    async def bundle_of(self, caller: Caller, pass_id: PassId) -> ServedBundle:
+        """The bundle for somebody who was let in without the pass's token, as whoever has claimed
+        it. AppError as `bundle`."""
+        wallet_pass = await self._recipes(caller, pass_id)
+        if wallet_pass is None:
+            raise not_found("pass")
+        loaded = await self._load_revision.by_id(caller, wallet_pass.revision_id)
+        return await self.bundle(
+            AuthenticPass(
+                caller=caller,
+                pass_id=pass_id,
+                pass_type_identifier=loaded.revision.pass_type_identifier,
+                token_generation=wallet_pass.token_generation,
+            )
+        )
+
     async def bundle(self, authentic: AuthenticPass) -> ServedBundle:
         """The bundle to send: the same bytes until the pass changes.
 

@@ -1,0 +1,357 @@
+"""The pages by which people claim passes: /p/{token}. All addresses in them are relative, as a
+proxy may serve them below a path of its own.
+
+GET and HEAD use nothing up, however often: mail scanners and previews ask, too. POST claims. The
+claim key, made with the form, is both what makes a form sent twice the same claim, and what the
+browser keeps as a cookie to get the pass again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from passmill.domain.api_keys import hash_secret
+from passmill.domain.claim_forms import ClaimAnswers, FieldKind
+from passmill.domain.claims import ClaimState, is_claim_key, is_claim_token, new_claim_token
+from passmill.edge.claim_view import ClaimPage, ClaimView, Visitor
+from passmill.edge.exchange import BodyTooLarge
+from passmill.edge.http_dates import format_http_date
+from passmill.errors import AppError, ErrorKind, Reason
+from passmill.usecases.claim_branding import Branding
+from passmill.usecases.claim_pass import ClaimPass
+from passmill.usecases.recover_claim import RecoverClaim
+from passmill.usecases.resolve_claim import ResolveClaim, ResolvedClaim
+from passmill.usecases.serve_pass import ServePass
+
+_COOKIE: Final = "passmill_claim"
+_COOKIE_SECONDS: Final = 400 * 86_400  # as long as browsers keep any
+_MAX_FORM_BYTES: Final = 32 << 10
+_MAX_FORM_FIELDS: Final = 64
+_PKPASS: Final = "application/vnd.apple.pkpass"
+_STATUS: Final[Mapping[ClaimState, int]] = {
+    ClaimState.EXPIRED: 410,
+    ClaimState.REVOKED: 410,
+    ClaimState.USED_UP: 410,
+    ClaimState.UNAVAILABLE: 503,
+}
+_HEADINGS: Final[Mapping[ClaimState, str]] = {
+    ClaimState.OPEN: "get_pass",
+    ClaimState.CLAIMED: "ready_title",
+    ClaimState.CLAIMED_ELSEWHERE: "elsewhere_title",
+    ClaimState.USED_UP: "used_up_title",
+    ClaimState.EXPIRED: "expired_title",
+    ClaimState.REVOKED: "revoked_title",
+    ClaimState.UNAVAILABLE: "unavailable_title",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimUseCases:
+    """What the pages do."""
+
+    resolve_claim: ResolveClaim
+    claim_pass: ClaimPass
+    recover_claim: RecoverClaim
+    serve_pass: ServePass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """A form as it was sent, with what is wrong by path; or a new one."""
+
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    claim_key: str = field(repr=False)
+
+
+class ClaimPages:
+    """The routes below /p/."""
+
+    def __init__(
+        self,
+        *,
+        use_cases: ClaimUseCases,
+        view: ClaimView,
+        public_url: str | None,
+        is_encrypted: bool,
+        request_seconds: float,
+    ) -> None:
+        """`public_url`: what the code on a desktop's page begins with; None: what the browser says.
+        `is_encrypted`: browsers come by HTTPS. `request_seconds`: how long a request may take."""
+        self._use_cases = use_cases
+        self._view = view
+        self._public_url = public_url
+        self._is_encrypted = is_encrypted
+        self._request_seconds = request_seconds
+        self._log = structlog.get_logger("passmill.edge")
+
+    def routes(self) -> list[Route]:
+        """For the edge's application."""
+        return [
+            Route("/p/-/claim.css", self._file(self._view.style, "text/css"), methods=["GET"]),
+            Route(
+                "/p/-/claim.js", self._file(self._view.script, "text/javascript"), methods=["GET"]
+            ),
+            Route("/p/{token}", self._guarded(self._show), methods=["GET"]),
+            Route("/p/{token}", self._guarded(self._post), methods=["POST"]),
+            Route("/p/{token}/logo.png", self._guarded(self._logo), methods=["GET"]),
+            Route("/p/{token}/pass.pkpass", self._guarded(self._bundle), methods=["GET"]),
+        ]
+
+    async def _show(self, request: Request, visitor: Visitor) -> Response:
+        token = _token(request)
+        handed_over = request.query_params.get("key", "")
+        if is_claim_key(handed_over):
+            # From the code on another screen of whoever has claimed it. Not left in the address.
+            answer: Response = RedirectResponse(token, status_code=303)
+            self._keep_key(answer, token, handed_over)
+            return answer
+        return await self._resolved(request, visitor, token)
+
+    async def _resolved(
+        self, request: Request, visitor: Visitor, token: str, form: _Form | None = None
+    ) -> Response:
+        """The page of a link as it is now. `form`: one to be corrected."""
+        own_key = _own_key(request)
+        resolved = await self._use_cases.resolve_claim(token, own_key, deadline=self._deadline())
+        page = self._page(request, token, resolved, form or _Form(claim_key=new_claim_token()))
+        status = 422 if page.problems else _STATUS.get(resolved.state, 200)
+        return self._html(page, visitor, status=status)
+
+    def _page(
+        self, request: Request, token: str, resolved: ResolvedClaim, form: _Form
+    ) -> ClaimPage:
+        own_key = _own_key(request)
+        url = ""
+        if resolved.state is ClaimState.OPEN:
+            url = self._url(request, token)
+        elif resolved.state is ClaimState.CLAIMED:
+            url = f"{self._url(request, token)}?key={own_key}"
+        # Claimed, and the worker has not made it yet.
+        is_busy = resolved.state is ClaimState.CLAIMED and resolved.pass_id is None
+        return ClaimPage(
+            state="BUSY" if is_busy else resolved.state.name,
+            heading="busy_title" if is_busy else _HEADINGS[resolved.state],
+            token=token,
+            look=resolved.branding,
+            form=resolved.fields,
+            given=form.given,
+            problems=form.problems,
+            default_region=resolved.default_region,
+            claim_key=own_key if is_busy else form.claim_key,
+            recovery=resolved.recovery,
+            reference_id=resolved.reference_id,
+            url=url,
+        )
+
+    async def _post(self, request: Request, visitor: Visitor) -> Response:
+        token = _token(request)
+        form = await _read_form(request)
+        if form.get("action") == "recover":
+            return await self._recover(visitor, token, form)
+        own_key = _own_key(request)
+        claim_key = own_key or form.get("claim_key", "")
+        if not is_claim_key(claim_key):
+            return await self._resolved(request, visitor, token)
+        deadline = self._deadline()
+        try:
+            claimed = await self._use_cases.claim_pass(
+                token, claim_key, _answers(form), deadline=deadline
+            )
+        except AppError as error:
+            if error.reason is not Reason.INVALID_VALUES:
+                raise
+            problems = {each.path.removeprefix("answers."): each.message for each in error.fields}
+            corrected = _Form(given=form, problems=problems, claim_key=claim_key)
+            return await self._resolved(request, visitor, token, corrected)
+        if claimed.state is not ClaimState.CLAIMED:
+            page = ClaimPage(
+                state=claimed.state.name,
+                heading=_HEADINGS[claimed.state],
+                token=token,
+                look=await self._look(token),
+                given={name: form[name] for name in ("phone", "email") if form.get(name)},
+                recovery=claimed.recovery,
+            )
+            return self._html(page, visitor, status=_STATUS.get(claimed.state, 409))
+        # Whoever reloads the page that follows sends nothing again.
+        answer = RedirectResponse(token, status_code=303)
+        self._keep_key(answer, token, claim_key)
+        return answer
+
+    async def _recover(self, visitor: Visitor, token: str, form: Mapping[str, str]) -> Response:
+        recovery = await self._use_cases.recover_claim(
+            token, _answers(form), deadline=self._deadline()
+        )
+        page = ClaimPage(
+            state="CLAIMED_ELSEWHERE" if recovery is None else "RECOVERED",
+            heading="elsewhere_title" if recovery is None else "recovered_title",
+            token=token,
+            look=await self._look(token),
+            recovery=recovery,
+        )
+        return self._html(page, visitor)
+
+    async def _look(self, token: str) -> Branding:
+        return (await self._use_cases.resolve_claim(token, "", deadline=self._deadline())).branding
+
+    async def _logo(self, request: Request, _: Visitor) -> Response:
+        content = await self._use_cases.resolve_claim.logo(
+            _token(request), deadline=self._deadline()
+        )
+        if not content:
+            return Response(status_code=404)
+        headers = {"cache-control": "private, max-age=3600"}
+        return Response(content, media_type="image/png", headers=headers)
+
+    async def _bundle(self, request: Request, visitor: Visitor) -> Response:
+        """The .pkpass, for the browser that has claimed it."""
+        token, own_key = _token(request), _own_key(request)
+        deadline = self._deadline()
+        resolved = await self._use_cases.resolve_claim(token, own_key, deadline=deadline)
+        if resolved.pass_id is None:
+            return RedirectResponse(f"../{token}", status_code=303)
+        served = await self._use_cases.serve_pass.bundle_of(resolved.caller, resolved.pass_id)
+        headers = {
+            "content-disposition": 'attachment; filename="pass.pkpass"',
+            "last-modified": format_http_date(served.version.last_modified),
+        }
+        return Response(served.content, media_type=_PKPASS, headers=headers)
+
+    def _guarded(
+        self, handler: Callable[[Request, Visitor], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """The handler; what it cannot do is told as a page, without the reason's own words."""
+
+        async def enter(request: Request) -> Response:
+            visitor = self._view.visitor(
+                user_agent=request.headers.get("user-agent", "")[:1000],
+                accepted=request.headers.get("accept-language", ""),
+                wanted=request.query_params.get("lang", "")[:20],
+                wallet=request.query_params.get("wallet", "")[:20],
+            )
+            try:
+                answer = await handler(request, visitor)
+            except AppError as error:
+                answer = self._refuse(error, request, visitor)
+            except BodyTooLarge:
+                answer = Response(status_code=413)
+            answer.headers["referrer-policy"] = "no-referrer"
+            answer.headers.setdefault("cache-control", "no-store")
+            answer.headers["vary"] = "accept-language, cookie, user-agent"
+            return answer
+
+        return enter
+
+    def _refuse(self, error: AppError, request: Request, visitor: Visitor) -> Response:
+        if error.kind is ErrorKind.INTERNAL:
+            raise error
+        if error.kind in (ErrorKind.NOT_FOUND, ErrorKind.PERMISSION_DENIED):
+            page = ClaimPage(state="UNKNOWN", heading="unknown_title")
+            return self._html(page, visitor, status=404)
+        self._log.info("claim.not_served", reason=error.reason.value)
+        page = ClaimPage(state="UNAVAILABLE", heading="busy_title")
+        answer = self._html(page, visitor, status=503)
+        answer.headers["retry-after"] = "3"
+        if request.method == "GET":
+            answer.headers["refresh"] = "3"
+        return answer
+
+    def _html(self, page: ClaimPage, visitor: Visitor, *, status: int = 200) -> Response:
+        html, nonce = self._view.render(page, visitor)
+        policy = (
+            f"default-src 'none'; style-src 'self' 'nonce-{nonce}'; script-src 'self';"
+            " img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+        headers = {
+            "content-security-policy": policy,
+            "content-language": visitor.language,
+            "x-robots-tag": "noindex",
+        }
+        return Response(html, status_code=status, media_type="text/html", headers=headers)
+
+    def _file(self, content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(_: Request) -> Response:
+            headers = {"cache-control": "public, max-age=600"}
+            return Response(content, media_type=media_type, headers=headers)
+
+        return serve
+
+    def _keep_key(self, answer: Response, token: str, claim_key: str) -> None:
+        answer.set_cookie(
+            cookie_name(token),
+            claim_key,
+            max_age=_COOKIE_SECONDS,
+            path=None,  # the folder of this page, whatever a proxy calls that
+            secure=self._is_encrypted,
+            httponly=True,
+            samesite="lax",
+        )
+
+    def _url(self, request: Request, token: str) -> str:
+        if self._public_url is not None:
+            return f"{self._public_url}/p/{token}"
+        parts = urlsplit(str(request.url))
+        return f"{parts.scheme}://{parts.netloc}/p/{token}"
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._request_seconds
+
+
+def _token(request: Request) -> str:
+    """AppError NOT_FOUND for what is none, before anything is done with it."""
+    token: str = request.path_params["token"]
+    if not is_claim_token(token):
+        raise AppError(reason=Reason.NOT_FOUND, message="No claim link with this token.")
+    return token
+
+
+def cookie_name(token: str) -> str:
+    """Under which a browser keeps its claim key: another one for each link."""
+    return f"{_COOKIE}_{hash_secret(token)[:8].hex()}"
+
+
+def _own_key(request: Request) -> str:
+    key = request.cookies.get(cookie_name(request.path_params["token"]), "")
+    return key if is_claim_key(key) else ""
+
+
+async def _read_form(request: Request) -> Mapping[str, str]:
+    """The form, the first of each name. BodyTooLarge; what is no form is an empty one."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > _MAX_FORM_BYTES:
+            raise BodyTooLarge
+        chunks.append(chunk)
+    form: dict[str, str] = {}
+    try:
+        text = b"".join(chunks).decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS)
+    except ValueError:
+        return {}
+    for name, value in pairs:
+        form.setdefault(name, value)
+    return form
+
+
+def _answers(form: Mapping[str, str]) -> ClaimAnswers:
+    slot, consent = f"{FieldKind.SLOT.value}.", f"{FieldKind.CONSENT.value}."
+    return ClaimAnswers(
+        name=form.get(FieldKind.NAME.value, ""),
+        phone=form.get(FieldKind.PHONE.value, ""),
+        email=form.get(FieldKind.EMAIL.value, ""),
+        values={
+            name.removeprefix(slot): text for name, text in form.items() if name.startswith(slot)
+        },
+        consents=tuple(name.removeprefix(consent) for name in form if name.startswith(consent)),
+    )

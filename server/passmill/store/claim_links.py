@@ -1,0 +1,168 @@
+"""Claim links at rest: what tells them, never their tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from passmill import errors
+from passmill.domain.claim_forms import fields_from_json, fields_to_json
+from passmill.domain.claims import ClaimLink, ClaimLinkId, known_from_json, known_to_json
+from passmill.domain.ids import CampaignId, PassId, TemplateId, TenantId
+from passmill.domain.tenants import TenantState
+from passmill.store.database import Transaction, columns
+
+_COLUMNS: Final = (
+    "link_id, template_id, revision_number, pass_id, draft, fields, default_region, max_uses,"
+    " uses, once_per_person, expire_time, revoke_time, campaign_id, source, utm,"
+    " claim_links.create_time"
+)
+
+
+async def insert_links(tx: Transaction, links: Sequence[tuple[ClaimLink, bytes]]) -> None:
+    """Writes new links, each with the hash of its token."""
+    rows = [
+        (
+            link.link_id,
+            token_hash,
+            link.template_id,
+            link.revision_number,
+            link.pass_id,
+            known_to_json(link.known),
+            fields_to_json(link.fields),
+            link.default_region,
+            link.max_uses,
+            link.once_per_person,
+            link.expire_time,
+            link.campaign_id,
+            link.source,
+            json.dumps(dict(link.utm)),
+            link.create_time,
+        )
+        for link, token_hash in links
+    ]
+    await tx.execute(
+        "INSERT INTO claim_links (tenant_id, link_id, token_hash, template_id, revision_number,"
+        " pass_id, draft, fields, default_region, max_uses, once_per_person, expire_time,"
+        " campaign_id, source, utm, create_time)"
+        " SELECT $1, * FROM unnest($2::uuid[], $3::bytea[], $4::uuid[], $5::int[], $6::uuid[],"
+        "  $7::text[], $8::text[], $9::text[], $10::int[], $11::boolean[], $12::timestamptz[],"
+        "  $13::uuid[], $14::text[], $15::jsonb[], $16::timestamptz[])",
+        tx.tenant_id,
+        *columns(rows, 15),
+    )
+
+
+async def find_presented_link(
+    tx: Transaction, token_hash: bytes
+) -> tuple[TenantId, TenantState, ClaimLink] | None:
+    """The link with this token, whosever it is, and its tenant.
+
+    The transaction must have been opened for this `presented_secret`; it shows nothing else.
+    """
+    row = await tx.fetch_one(
+        f"SELECT tenants.tenant_id, tenants.state, {_COLUMNS}"  # noqa: S608 - a constant
+        " FROM claim_links JOIN tenants USING (tenant_id) WHERE token_hash = $1",
+        token_hash,
+    )
+    if row is None:
+        return None
+    return TenantId(row["tenant_id"]), TenantState(row["state"]), _link(row)
+
+
+async def get_link(tx: Transaction, link_id: ClaimLinkId) -> ClaimLink:
+    """The link. AppError NOT_FOUND."""
+    row = await tx.fetch_one(
+        f"SELECT {_COLUMNS} FROM claim_links WHERE tenant_id = $1 AND link_id = $2",  # noqa: S608
+        tx.tenant_id,
+        link_id,
+    )
+    if row is None:
+        raise errors.not_found("claim link")
+    return _link(row)
+
+
+async def list_links(
+    tx: Transaction,
+    *,
+    campaign_id: CampaignId | None,
+    source: str,
+    after: ClaimLinkId | None,
+    at_most: int,
+) -> list[ClaimLink]:
+    """Links by age, oldest first, those after `after` only; of a campaign, with a source, where
+    these are given."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM claim_links WHERE tenant_id = $1"  # noqa: S608 - a constant
+        " AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3 = '' OR source = $3)"
+        " AND ($4::uuid IS NULL OR link_id > $4) ORDER BY link_id LIMIT $5",
+        tx.tenant_id,
+        campaign_id,
+        source,
+        after,
+        at_most,
+    )
+    return [_link(row) for row in rows]
+
+
+async def revoke_link(tx: Transaction, link_id: ClaimLinkId, *, now: datetime) -> bool:
+    """Ends a link, for good; False when it is ended already, or there is none."""
+    ended = await tx.execute(
+        "UPDATE claim_links SET revoke_time = $3"
+        " WHERE tenant_id = $1 AND link_id = $2 AND revoke_time IS NULL",
+        tx.tenant_id,
+        link_id,
+        now,
+    )
+    return ended == 1
+
+
+async def use_link(tx: Transaction, link_id: ClaimLinkId, *, now: datetime) -> bool:
+    """Takes one use of a link, if it has one left and has not ended: the one place where that is
+    decided."""
+    taken = await tx.execute(
+        "UPDATE claim_links SET uses = uses + 1 WHERE tenant_id = $1 AND link_id = $2"
+        " AND revoke_time IS NULL AND (expire_time IS NULL OR expire_time > $3)"
+        " AND (max_uses IS NULL OR uses < max_uses)",
+        tx.tenant_id,
+        link_id,
+        now,
+    )
+    return taken == 1
+
+
+async def give_use_back(tx: Transaction, link_id: ClaimLinkId) -> None:
+    """A use that nothing became of."""
+    await tx.execute(
+        "UPDATE claim_links SET uses = uses - 1 WHERE tenant_id = $1 AND link_id = $2",
+        tx.tenant_id,
+        link_id,
+    )
+
+
+def _link(row: asyncpg.Record) -> ClaimLink:
+    return ClaimLink(
+        link_id=ClaimLinkId(UUID(int=row["link_id"].int)),
+        template_id=TemplateId(UUID(int=row["template_id"].int)),
+        revision_number=row["revision_number"],
+        pass_id=None if row["pass_id"] is None else PassId(UUID(int=row["pass_id"].int)),
+        known=known_from_json(row["draft"]),
+        fields=fields_from_json(row["fields"]),
+        default_region=row["default_region"],
+        max_uses=row["max_uses"],
+        uses=row["uses"],
+        once_per_person=row["once_per_person"],
+        expire_time=row["expire_time"],
+        revoke_time=row["revoke_time"],
+        campaign_id=None
+        if row["campaign_id"] is None
+        else CampaignId(UUID(int=row["campaign_id"].int)),
+        source=row["source"],
+        utm=json.loads(row["utm"]),
+        create_time=row["create_time"],
+    )

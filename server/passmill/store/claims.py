@@ -1,0 +1,154 @@
+"""Claims from when they are taken in; who has a claim's key has its pass."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Self
+from uuid import UUID
+
+import asyncpg
+
+from passmill.domain.claim_forms import answers_from_json, answers_to_json
+from passmill.domain.claims import Claim, ClaimId, ClaimLinkId
+from passmill.domain.ids import PassId, TenantId
+from passmill.store.database import Transaction
+from passmill.store.jobs import JobKind, enqueue_jobs
+
+_PRIORITY: Final = 0  # among themselves: the kind has a worker of its own
+_SELECT: Final = (
+    "SELECT claim_id, link_id, key_hash, person_hash, answers, pass_id FROM claims"
+    " WHERE tenant_id = $1"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimPayload:
+    """What a job of kind CLAIM is about."""
+
+    tenant_id: TenantId
+    claim_id: ClaimId
+
+    def encode(self) -> bytes:
+        """As the queue keeps it."""
+        return json.dumps([self.tenant_id, str(self.claim_id)]).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes | None) -> Self:
+        """What `encode` wrote. ValueError for anything else."""
+        tenant_id, claim_id = json.loads(payload or b"null")
+        return cls(tenant_id=TenantId(tenant_id), claim_id=ClaimId(UUID(claim_id)))
+
+    def log_fields(self) -> dict[str, str]:
+        """What the log says of it."""
+        return {"tenant_id": str(self.tenant_id), "claim_id": str(self.claim_id)}
+
+
+async def insert_claim(tx: Transaction, claim: Claim, *, now: datetime) -> bool:
+    """Takes a claim in; False when there is one with its key, or of its person, by this link. A
+    claim that is being taken in just now is waited for."""
+    inserted = await tx.execute(
+        "INSERT INTO claims (tenant_id, claim_id, link_id, key_hash, person_hash, answers,"
+        " pass_id, create_time, issue_time)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8,"
+        "  CASE WHEN $7::uuid IS NOT NULL THEN $8::timestamptz END)"
+        " ON CONFLICT DO NOTHING",
+        tx.tenant_id,
+        claim.claim_id,
+        claim.link_id,
+        claim.key_hash,
+        claim.person_hash,
+        "" if claim.answers is None else answers_to_json(claim.answers),
+        claim.pass_id,
+        now,
+    )
+    return inserted == 1
+
+
+async def enqueue_claim(tx: Transaction, claim_id: ClaimId) -> None:
+    """Queues the job that issues a claim's pass."""
+    payload = ClaimPayload(tenant_id=tx.tenant_id, claim_id=claim_id)
+    await enqueue_jobs(tx, JobKind.CLAIM, [payload.encode()], priority=_PRIORITY)
+
+
+async def find_claim(tx: Transaction, claim_id: ClaimId) -> Claim | None:
+    """The claim with this id."""
+    row = await tx.fetch_one(f"{_SELECT} AND claim_id = $2", tx.tenant_id, claim_id)
+    return None if row is None else _claim(row)
+
+
+async def find_claim_by_key(tx: Transaction, link_id: ClaimLinkId, key_hash: bytes) -> Claim | None:
+    """The claim by this link with this key."""
+    row = await tx.fetch_one(
+        f"{_SELECT} AND link_id = $2 AND key_hash = $3", tx.tenant_id, link_id, key_hash
+    )
+    return None if row is None else _claim(row)
+
+
+async def find_claim_of_person(
+    tx: Transaction, link_id: ClaimLinkId, person_hash: bytes
+) -> Claim | None:
+    """The claim by this link of this person."""
+    row = await tx.fetch_one(
+        f"{_SELECT} AND link_id = $2 AND person_hash = $3", tx.tenant_id, link_id, person_hash
+    )
+    return None if row is None else _claim(row)
+
+
+async def find_any_claim(tx: Transaction, link_id: ClaimLinkId) -> Claim | None:
+    """A claim by this link: the one there is, of a link for one."""
+    row = await tx.fetch_one(f"{_SELECT} AND link_id = $2 LIMIT 1", tx.tenant_id, link_id)
+    return None if row is None else _claim(row)
+
+
+async def end_claim(tx: Transaction, claim_id: ClaimId, *, pass_id: PassId, now: datetime) -> bool:
+    """Keeps a claim's pass, and forgets its answers; False when it has one, or is gone."""
+    ended = await tx.execute(
+        "UPDATE claims SET pass_id = $3, issue_time = $4, answers = ''"
+        " WHERE tenant_id = $1 AND claim_id = $2 AND pass_id IS NULL",
+        tx.tenant_id,
+        claim_id,
+        pass_id,
+        now,
+    )
+    return ended == 1
+
+
+async def drop_claim(tx: Transaction, claim_id: ClaimId) -> bool:
+    """Forgets a claim that nothing became of; False when it has a pass, or is gone."""
+    dropped = await tx.execute(
+        "DELETE FROM claims WHERE tenant_id = $1 AND claim_id = $2 AND pass_id IS NULL",
+        tx.tenant_id,
+        claim_id,
+    )
+    return dropped == 1
+
+
+async def note_recovery(
+    tx: Transaction, claim_id: ClaimId, *, now: datetime, pause: timedelta, at_most: int
+) -> bool:
+    """Counts that a claim's pass is asked for again; False within `pause` of the last time, and
+    after `at_most` times."""
+    counted = await tx.execute(
+        "UPDATE claims SET recovery_time = $3, recovery_count = recovery_count + 1"
+        " WHERE tenant_id = $1 AND claim_id = $2 AND recovery_count < $5"
+        " AND (recovery_time IS NULL OR recovery_time + $4::interval <= $3)",
+        tx.tenant_id,
+        claim_id,
+        now,
+        pause,
+        at_most,
+    )
+    return counted == 1
+
+
+def _claim(row: asyncpg.Record) -> Claim:
+    return Claim(
+        claim_id=ClaimId(UUID(int=row["claim_id"].int)),
+        link_id=ClaimLinkId(UUID(int=row["link_id"].int)),
+        key_hash=row["key_hash"],
+        person_hash=row["person_hash"],
+        answers=answers_from_json(row["answers"]) if row["answers"] else None,
+        pass_id=None if row["pass_id"] is None else PassId(UUID(int=row["pass_id"].int)),
+    )

@@ -1,0 +1,153 @@
+"""Issue a claim's pass: the worker's side. The claim that was written down is the intent; its id is
+the request id of the issue, so that trying again gives the same pass."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from passmill.domain.callers import Caller, internal_caller
+from passmill.domain.claim_forms import ClaimAnswers
+from passmill.domain.claims import Claim, ClaimId, ClaimLink, claimed_draft
+from passmill.domain.clock import Clock
+from passmill.domain.ids import PassId, TenantId
+from passmill.errors import AppError, ErrorKind, Reason
+from passmill.store.claim_links import get_link, give_use_back
+from passmill.store.claims import drop_claim, end_claim, find_claim
+from passmill.store.database import Database, Transaction
+from passmill.store.outbox import insert_event
+from passmill.usecases.issue_passes import IssuedPass, IssueOutcome, IssuePasses
+from passmill.usecases.load_revision import LoadRevision
+from passmill.usecases.mutation import Mutation
+
+_DEADLINE_SECONDS: Final = 20.0
+_METHOD: Final = "EnrolmentService/ClaimPass"
+# Trying again would not help: whoever claims is told, and the link has its use back.
+_FINAL: Final = frozenset(
+    {ErrorKind.INVALID_INPUT, ErrorKind.FAILED_PRECONDITION, ErrorKind.NOT_FOUND}
+)
+
+
+class IssueClaim:
+    """Issues the passes of claims, each once."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        load_revision: LoadRevision,
+        issue_passes: IssuePasses,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._load_revision = load_revision
+        self._issue_passes = issue_passes
+        self._clock = clock
+        self._log = structlog.get_logger("passmill.claims")
+
+    async def __call__(self, tenant_id: TenantId, claim_id: ClaimId) -> None:
+        """Issues a claim's pass; one that has it, or is gone, is left alone. A claim that no pass
+        can be issued for is forgotten, and its use given back. AppError UNAVAILABLE."""
+        caller = _inside(tenant_id)
+        async with self._database.transaction(caller, read_only=True) as tx:
+            claim = await find_claim(tx, claim_id)
+            if claim is None or claim.answers is None:
+                return
+            link = await get_link(tx, claim.link_id)
+        try:
+            pass_id = await self._issue(caller, link, claim, claim.answers)
+        except AppError as error:
+            if error.kind not in _FINAL:
+                raise
+            self._log.warning("claim.refused", claim_id=str(claim_id), reason=error.reason.value)
+            await self._drop(caller, claim)
+            return
+        now = self._clock.now()
+        async with self._database.transaction(caller) as tx:
+            if await end_claim(tx, claim_id, pass_id=pass_id, now=now):
+                await tell_of_claim(tx, link, claim, pass_id, claim.answers, now=now)
+
+    async def give_up(self, tenant_id: TenantId, claim_id: ClaimId) -> bool:
+        """Forgets a claim whose pass cannot be issued for no known reason."""
+        caller = _inside(tenant_id)
+        async with self._database.transaction(caller, read_only=True) as tx:
+            claim = await find_claim(tx, claim_id)
+        if claim is not None:
+            await self._drop(caller, claim)
+        self._log.error("claim.given_up", claim_id=str(claim_id))
+        return True
+
+    async def _issue(
+        self, caller: Caller, link: ClaimLink, claim: Claim, answers: ClaimAnswers
+    ) -> PassId:
+        template_id = str(UUID(int=link.template_id.int))
+        loaded = await self._load_revision.for_issue(caller, template_id, link.revision_number)
+        try:
+            draft = claimed_draft(link, answers, loaded.content.slots)
+        except ValueError:
+            raise AppError(
+                reason=Reason.INVALID_VALUES, message="The link's values fit no slots any more."
+            ) from None
+        mutation: Mutation[Sequence[IssueOutcome]] = Mutation(
+            caller=caller,
+            method=_METHOD,
+            request_id=claim.claim_id,
+            fingerprint=hashlib.sha256(claim.claim_id.bytes).digest()[:16],
+            validate_only=False,
+            encode=_pass_id,
+        )
+        answer = await self._issue_passes(
+            mutation,
+            template_id=template_id,
+            revision=link.revision_number,
+            drafts=[draft],
+            path=lambda _: "draft",
+            all_or_none=True,
+            is_single=True,
+        )
+        return PassId(UUID(bytes=answer.content))
+
+    async def _drop(self, caller: Caller, claim: Claim) -> None:
+        async with self._database.transaction(caller) as tx:
+            if await drop_claim(tx, claim.claim_id):
+                await give_use_back(tx, claim.link_id)
+
+
+async def tell_of_claim(
+    tx: Transaction,
+    link: ClaimLink,
+    claim: Claim,
+    pass_id: PassId,
+    answers: ClaimAnswers,
+    *,
+    now: datetime,
+) -> None:
+    """The event of a claim that has its pass."""
+    detail = {
+        "link_id": str(link.link_id),
+        "claim_id": str(claim.claim_id),
+        "source": link.source,
+        "consents": " ".join(answers.consents),
+    }
+    await insert_event(
+        tx, kind="claim.completed", pass_ids=[pass_id], detail=json.dumps(detail), now=now
+    )
+
+
+def _pass_id(outcomes: Sequence[IssueOutcome]) -> bytes:
+    [issued] = outcomes
+    if not isinstance(issued, IssuedPass):
+        raise issued
+    return issued.wallet_pass.pass_id.bytes
+
+
+def _inside(tenant_id: TenantId) -> Caller:
+    deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
+    return internal_caller(tenant_id, deadline=deadline)

@@ -1,0 +1,84 @@
+"""Ask the operator to send a claimed pass to its holder again: an event that whoever sends messages
+acts on. It goes to what is known of the holder, never to what whoever asks says."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Final
+
+from passmill.domain.callers import Caller
+from passmill.domain.claim_forms import ClaimAnswers, admit_answers, person_of
+from passmill.domain.claims import Claim, ClaimLink, ClaimPersons, Recovery
+from passmill.domain.clock import Clock
+from passmill.store.claims import find_any_claim, find_claim_of_person, note_recovery
+from passmill.store.database import Database, Transaction
+from passmill.store.outbox import insert_event
+from passmill.usecases.claim_pass import read_recovery
+from passmill.usecases.present_link import PresentLink
+
+# Nobody's telephone is to be flooded by whoever has an old link of theirs.
+PAUSE: Final = timedelta(minutes=10)
+AT_MOST: Final = 10
+
+
+class RecoverClaim:
+    """Asks for passes to be sent again, within bounds."""
+
+    __slots__ = ("_clock", "_database", "_persons", "_present_link")
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        present_link: PresentLink,
+        persons: ClaimPersons,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._present_link = present_link
+        self._persons = persons
+        self._clock = clock
+
+    async def __call__(
+        self, token: str, answers: ClaimAnswers, *, deadline: float
+    ) -> Recovery | None:
+        """How the pass is sent; None when there is no such claim, or its holder cannot be reached.
+        Asked again within `PAUSE`, or more than `AT_MOST` times, the answer is the same and
+        nothing is sent. AppError NOT_FOUND, TENANT_SUSPENDED."""
+        presented = await self._present_link(token, deadline=deadline)
+        caller, link = presented.caller, presented.link
+        async with self._database.transaction(caller) as tx:
+            claim = await self._find(tx, caller, link, answers)
+            recovery = await read_recovery(tx, claim)
+            if claim is None or claim.pass_id is None or recovery is None:
+                return None
+            now = self._clock.now()
+            if await note_recovery(tx, claim.claim_id, now=now, pause=PAUSE, at_most=AT_MOST):
+                detail = {
+                    "link_id": str(link.link_id),
+                    "claim_id": str(claim.claim_id),
+                    "channel": recovery.channel.value,
+                }
+                await insert_event(
+                    tx,
+                    kind="claim.recovery_requested",
+                    pass_ids=[claim.pass_id],
+                    detail=json.dumps(detail),
+                    now=now,
+                )
+        return recovery
+
+    async def _find(
+        self, tx: Transaction, caller: Caller, link: ClaimLink, answers: ClaimAnswers
+    ) -> Claim | None:
+        if link.is_for_one:
+            return await find_any_claim(tx, link.link_id)
+        if not link.once_per_person:
+            return None
+        admitted, _ = admit_answers(link.fields, answers, region=link.default_region)
+        person = person_of(admitted)
+        if person is None:
+            return None
+        person_hash = self._persons.of(caller.tenant_id, link.link_id, person)
+        return await find_claim_of_person(tx, link.link_id, person_hash)

@@ -1,0 +1,259 @@
+"""The pages by which people claim, over HTTPS as browsers send it."""
+
+import asyncio
+import html
+import re
+import zipfile
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from passmill.v1 import enrolment_pb2 as claims_pb2
+from tests.edge.rig import Edge, open_client
+from tests.support.bundles import pass_json
+from tests.support.claims import EMAIL, NAME, NEWS, NOTE, PHONE, ClubLinks
+from tests.support.small_card import draft
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.usefixtures("worker"),
+]
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile Safari/604.1"
+ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 9) Chrome/130.0 Mobile Safari/537.36"
+DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/130.0 Safari/537.36"
+CLAIM_KEY = re.compile(r'name="claim_key" value="([A-Za-z0-9_-]{22})"')
+
+
+async def send(client: httpx.AsyncClient, token: str, **form: str) -> httpx.Response:
+    """Sends the form of a link's page as it was just got, filled in."""
+    page = await client.get(f"/p/{token}")
+    found = CLAIM_KEY.search(page.text)
+    assert found is not None, page.text
+    return await post(client, token, claim_key=found[1], **form)
+
+
+async def post(client: httpx.AsyncClient, token: str, **form: str) -> httpx.Response:
+    """Sends a form."""
+    return await client.post(
+        f"/p/{token}",
+        content=urlencode(form),
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    )
+
+
+async def test_the_whole_way(links: ClubLinks, edge: Edge) -> None:
+    """Looked at, claimed and fetched: the form is answered by a way back to the page, which then
+    gives the pass to this browser, as Apple wants it sent, and to no other."""
+    created = await links.create(fields=[NAME, PHONE, EMAIL, NOTE, NEWS])
+    path = f"/p/{created.token}"
+    async with open_client(edge.port) as phone, open_client(edge.port) as other:
+        form: dict[str, Any] = {"name": "Zoë", "phone": "+41 44 668 18 00", "slot.note": "Tea"}
+        sent = await send(phone, created.token, **form, **{"consent.newsletter_2026": "1"})
+        assert sent.status_code == 303
+        assert "httponly" in sent.headers["set-cookie"].lower()
+        assert "secure" in sent.headers["set-cookie"].lower()
+        assert "samesite=lax" in sent.headers["set-cookie"].lower()
+        ready = await phone.get(str(sent.next_request.url) if sent.next_request else "")
+        assert ready.status_code == 200
+        assert "Your pass is ready" in ready.text
+        bundle = await phone.get(f"{path}/pass.pkpass")
+        assert bundle.headers["content-type"] == "application/vnd.apple.pkpass"
+        assert bundle.headers["content-disposition"] == 'attachment; filename="pass.pkpass"'
+        assert "last-modified" in bundle.headers
+        assert bundle.headers["cache-control"] == "no-store"
+        assert zipfile.ZipFile(BytesIO(bundle.content)).testzip() is None
+        assert pass_json(bundle.content)["generic"]["primaryFields"][0]["value"] == "Zoë"
+        for client in (other,):
+            refused = await client.get(f"{path}/pass.pkpass")
+            assert refused.status_code == 303
+            assert "already been claimed" in (await client.get(path)).text
+    assert (await links.get(created)).uses == 1
+
+
+async def test_get_and_head_use_nothing_up(links: ClubLinks, edge: Edge) -> None:
+    """A hundred GETs and HEADs of the page, its logo and its pass leave the link open."""
+    created = await links.create()
+    paths = [f"/p/{created.token}{end}" for end in ("", "/logo.png", "/pass.pkpass")]
+    answers = await asyncio.gather(
+        *(
+            edge.client.request(method, path)
+            for path in paths
+            for method in ("GET", "HEAD")
+            for _ in range(100)
+        )
+    )
+    assert {answer.status_code for answer in answers} == {200, 303}
+    assert all("set-cookie" not in answer.headers for answer in answers)
+    assert (await links.get(created)).uses == 0
+    assert await links.club.tenant.count("claims") == 0
+
+
+async def test_two_hundred_posts_of_a_link_for_three(links: ClubLinks, edge: Edge) -> None:
+    """200 browsers send the form of a link with three uses at the same time: three are sent on to
+    their pass, 197 hear that all are taken."""
+    created = await links.create(max_uses=3)
+    keys = [f"{number:022d}" for number in range(200)]
+    answers = await asyncio.gather(
+        *(post(edge.client, created.token, claim_key=key) for key in keys)
+    )
+    edge.client.cookies.clear()
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [303] * 3 + [410] * 197
+    assert (await links.get(created)).uses == 3
+    assert await links.club.tenant.count("passes") == 3
+
+
+async def test_a_form_sent_twice_is_one_claim(links: ClubLinks, edge: Edge) -> None:
+    """An impatient finger, or a reload: the same form again leads to the same pass."""
+    created = await links.create(max_uses=5)
+    async with open_client(edge.port) as first, open_client(edge.port) as again:
+        for client in (first, again, first):
+            sent = await post(client, created.token, claim_key="k" * 22)
+            assert sent.status_code == 303
+        bundles = [await c.get(f"/p/{created.token}/pass.pkpass") for c in (first, again)]
+    assert bundles[0].content == bundles[1].content
+    assert (await links.get(created)).uses == 1
+
+
+async def test_errors_are_tied_to_their_fields(links: ClubLinks, edge: Edge) -> None:
+    """A form with mistakes comes back filled in, with a summary that leads to each field and words
+    at the field itself, and nothing of it is markup."""
+    created = await links.create(fields=[NAME, PHONE, EMAIL])
+    name = '"><script>alert(1)</script>'
+    async with open_client(edge.port) as client:
+        page = await send(client, created.token, name=name, phone="12", email="x")
+        assert page.status_code == 422
+        assert html.escape(name) in page.text.replace("&#34;", "&quot;")
+        assert "<script>alert" not in page.text
+        for field in ("phone", "email"):
+            assert f'<a href="#{field}">' in page.text
+            assert f'id="{field}-problem"' in page.text
+        assert page.text.count('aria-invalid="true"') == 2
+        again = CLAIM_KEY.search(page.text)
+        assert again is not None
+        fixed = await post(
+            client, created.token, claim_key=again[1], name="Ada", phone="+41446681800"
+        )
+        assert fixed.status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("agent", "has_code", "wallets"),
+    [
+        (IPHONE, False, ["Add to Apple Wallet"]),
+        (ANDROID, False, ["Add to Apple Wallet", "Save the pass"]),
+        (DESKTOP, True, ["Add to Apple Wallet", "Save the pass"]),
+    ],
+)
+async def test_what_is_offered_where(
+    links: ClubLinks, edge: Edge, agent: str, has_code: bool, wallets: list[str]
+) -> None:
+    """A desktop gets a code to go on with the phone, before and after claiming; phones do not. An
+    iPhone is offered Apple Wallet alone, Google's nobody as long as there is none."""
+    created = await links.create()
+    async with open_client(edge.port) as client:
+        client.headers["user-agent"] = agent
+        before = await client.get(f"/p/{created.token}")
+        await send(client, created.token)
+        after = await client.get(f"/p/{created.token}")
+    for page in (before, after):
+        assert ("<svg" in page.text) == has_code
+        assert "Google" not in page.text
+        assert "user-agent" in page.headers["vary"]
+    places = [after.text.index(wallet) for wallet in wallets]
+    assert places == sorted(places)
+    assert ("Save the pass" in after.text) == (len(wallets) > 1)
+
+
+async def test_the_code_hands_a_claimed_pass_over(links: ClubLinks, edge: Edge) -> None:
+    """Claimed at a desktop, the code leads the phone to the same pass, and out of the address."""
+    created = await links.create()
+    async with open_client(edge.port) as desktop, open_client(edge.port) as phone:
+        await post(desktop, created.token, claim_key="d" * 22)
+        handed = await phone.get(f"/p/{created.token}", params={"key": "d" * 22})
+        assert (handed.status_code, handed.headers["location"]) == (303, created.token)
+        bundle = await phone.get(f"/p/{created.token}/pass.pkpass")
+    assert bundle.headers["content-type"] == "application/vnd.apple.pkpass"
+
+
+async def test_recovery_tells_two_digits(links: ClubLinks, edge: Edge) -> None:
+    """Claimed elsewhere, the page offers to send the pass to the known number, shows two digits of
+    it, and asks the operator once."""
+    created = await links.create(known=draft("Ada", phone="+41446681842"))
+    await links.claim(created.token)
+    async with open_client(edge.port) as client:
+        page = await client.get(f"/p/{created.token}")
+        asked = await post(client, created.token, action="recover")
+    assert asked.status_code == 200
+    for text in (page.text, asked.text):
+        assert "42" in text
+        assert "66818" not in text
+    assert len(await links.events("claim.recovery_requested")) == 1
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language", "direction"),
+    [
+        ("de-CH, en;q=0.8", "de", "ltr"),
+        ("fr, ar;q=0.9, en;q=0.1", "ar", "rtl"),
+        ("xx", "en", "ltr"),
+        ("", "en", "ltr"),
+        ("de;q=0, en;q=0.1", "en", "ltr"),
+        (";;,,q=,*;q=9", "en", "ltr"),
+    ],
+)
+async def test_languages(
+    links: ClubLinks, edge: Edge, accepted: str, language: str, direction: str
+) -> None:
+    """The page is in the best language there is of those accepted, in its direction."""
+    created = await links.create()
+    page = await edge.client.get(f"/p/{created.token}", headers={"accept-language": accepted})
+    assert f'<html lang="{language}" dir="{direction}">' in page.text
+    assert page.headers["content-language"] == language
+
+
+async def test_pages_are_closed_to_everything_else(links: ClubLinks, edge: Edge) -> None:
+    """No page may be framed, cached or run a script of elsewhere, none tells where it was, and the
+    style's nonce is new each time."""
+    created = await links.create()
+    pages = [await edge.client.get(f"/p/{created.token}") for _ in range(2)]
+    policies = [page.headers["content-security-policy"] for page in pages]
+    for page, policy in zip(pages, policies, strict=True):
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert page.headers["referrer-policy"] == "no-referrer"
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["x-content-type-options"] == "nosniff"
+    assert policies[0] != policies[1]
+    for file in ("claim.css", "claim.js"):
+        assert (await edge.client.get(f"/p/-/{file}")).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["x" * 22, "x", "%00", "a" * 300, "..%2f..%2fetc"])
+async def test_unknown_links_are_alike(edge: Edge, token: str) -> None:
+    """An unknown token and what is none get the same page, whatever is asked of it."""
+    for method, end in (("GET", ""), ("POST", ""), ("GET", "/pass.pkpass"), ("GET", "/logo.png")):
+        answer = await edge.client.request(method, f"/p/{token}{end}")
+        assert answer.status_code == 404, (method, end)
+
+
+async def test_too_long_a_form_is_refused(links: ClubLinks, edge: Edge) -> None:
+    """More than a form can have is not read to its end."""
+    created = await links.create()
+    answer = await edge.client.post(f"/p/{created.token}", content=b"x" * 40_000)
+    assert answer.status_code == 413
+    assert (await links.get(created)).uses == 0
+
+
+async def test_ended_links_say_so(links: ClubLinks, edge: Edge) -> None:
+    """Of a link that has ended the page says how, with a status that says so too."""
+    created = await links.create(max_uses=2)
+    for _ in range(2):
+        await links.claim(created.token)
+    page = await edge.client.get(f"/p/{created.token}")
+    assert (page.status_code, "All passes are taken" in page.text) == (410, True)
+    assert (await links.claim(created.token)).state == claims_pb2.CLAIM_STATE_USED_UP

@@ -1,0 +1,117 @@
+"""What is taken of a claim form, and what is kept."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passmill.domain.claim_forms import (
+    ClaimAnswers,
+    ClaimField,
+    FieldKind,
+    admit_answers,
+    answers_from_json,
+    answers_to_json,
+    fields_from_json,
+    fields_to_json,
+    person_of,
+)
+from passmill.domain.telephones import is_e164, read_number
+
+KINDS = st.sampled_from(FieldKind)
+NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=5)
+
+
+@st.composite
+def claim_fields(draw: st.DrawFn) -> tuple[ClaimField, ...]:
+    """A form, each thing once."""
+    fields = {}
+    for kind in draw(st.lists(KINDS, max_size=6)):
+        is_named = kind in (FieldKind.SLOT, FieldKind.CONSENT)
+        one = ClaimField(
+            kind=kind,
+            name=draw(NAMES) if is_named else "",
+            label=draw(st.text(max_size=10)),
+            is_required=draw(st.booleans()),
+        )
+        fields[one.path] = one
+    return tuple(fields.values())
+
+
+ANSWERS = st.builds(
+    ClaimAnswers,
+    name=st.text(max_size=250),
+    phone=st.one_of(st.text(max_size=20), st.from_regex(r"\+?[0-9 ]{3,18}", fullmatch=True)),
+    email=st.one_of(st.text(max_size=20), st.emails()),
+    values=st.dictionaries(NAMES, st.text(max_size=20)),
+    consents=st.lists(NAMES, max_size=5).map(tuple),
+)
+
+
+@given(claim_fields(), ANSWERS, st.sampled_from(["", "CH", "US"]))
+def test_only_what_was_asked_for_is_kept(
+    fields: tuple[ClaimField, ...], answers: ClaimAnswers, region: str
+) -> None:
+    """Nothing that was not asked for is kept; numbers are in E.164; what is required is there or
+    named; and what was kept is kept again, the same."""
+    kept, problems = admit_answers(fields, answers, region=region)
+    by_path = {each.path: each for each in fields}
+    assert {problem.path for problem in problems} <= set(by_path)
+    asked = {each.kind for each in fields}
+    for kind in (FieldKind.NAME, FieldKind.PHONE, FieldKind.EMAIL):
+        assert kind in asked or not getattr(kept, kind.value)
+    assert {f'values["{name}"]' for name in kept.values} <= set(by_path)
+    assert {f'consents["{name}"]' for name in kept.consents} <= set(by_path)
+    assert not kept.phone or is_e164(kept.phone)
+    wrong = {problem.path for problem in problems}
+    for each in fields:
+        if each.is_required and each.path not in wrong:
+            match each.kind:
+                case FieldKind.SLOT:
+                    assert kept.values[each.name]
+                case FieldKind.CONSENT:
+                    assert each.name in kept.consents
+                case FieldKind.NAME | FieldKind.PHONE | FieldKind.EMAIL:
+                    assert getattr(kept, each.kind.value)
+    if not problems:
+        assert admit_answers(fields, kept, region=region) == (kept, [])
+
+
+@given(claim_fields(), ANSWERS)
+def test_forms_are_stored_whole(fields: tuple[ClaimField, ...], answers: ClaimAnswers) -> None:
+    """What is stored of a form and of its answers is read again as it was."""
+    assert fields_from_json(fields_to_json(fields)) == fields
+    again = answers_from_json(answers_to_json(answers))
+    assert (again.name, again.phone, again.email) == (answers.name, answers.phone, answers.email)
+    assert (dict(again.values), tuple(again.consents)) == (answers.values, answers.consents)
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "number"),
+    [
+        ("", "", ""),
+        ("  ", "CH", ""),
+        ("044 668 18 00", "CH", "+41446681800"),
+        ("044 668 18 00", "", None),
+        ("+41 (0)44 668-18-00", "", "+41446681800"),
+        ("0041446681800", "CH", "+41446681800"),
+        ("(206) 555-0123", "US", "+12065550123"),
+        ("+1 206 555 0123 ext. 4", "", None),
+        ("+٤١٤٤٦٦٨١٨٠٠", "", "+41446681800"),
+        ("12", "CH", None),
+        ("hello", "CH", None),
+        ("+999 123", "", None),
+        ("+" + "1" * 60, "", None),
+    ],
+)
+def test_numbers_as_people_write_them(text: str, region: str, number: str | None) -> None:
+    """Numbers in their usual spellings come to one; what is none, or has an extension, to none."""
+    assert read_number(text, region=region) == number
+
+
+def test_a_person_is_known_by_number_first() -> None:
+    """The number tells who it is; without one the address, in whatever case."""
+    assert person_of(ClaimAnswers(phone="+41446681800", email="a@b.c")) == "phone:+41446681800"
+    assert person_of(ClaimAnswers(email="A@B.c")) == "email:a@b.c"
+    assert person_of(ClaimAnswers(name="Ada")) is None
