@@ -20,6 +20,7 @@ from passmill.compose_devices import device_servicer, event_servicer
 from passmill.compose_frame import Frame, Rendering, open_frame
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.keyring import Keyring
+from passmill.domain.rates import Rates
 from passmill.rpc import (
     access_service,
     admin_service,
@@ -120,7 +121,12 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
         metrics=frame.metrics,
         tasks=tasks,
     )
-    find_pass = FindPass(database=frame.database, numbers=rendering.numbers)
+    limits = frame.settings.counter
+    find_pass = FindPass(
+        database=frame.database,
+        numbers=rendering.numbers,
+        misses=Rates(per_second=limits.look_ups_per_second, burst=limits.look_up_burst),
+    )
     edit_pass = _edit_pass(frame, rendering, find_pass)
     passes = _pass_servicer(frame, rendering, groups, find_pass, edit_pass)
     return Services(
@@ -139,14 +145,14 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
                 template_service.RULES,
             ),
             campaign_service.SERVICE: (campaign_servicer(frame), campaign_service.RULES),
-            device_service.SERVICE: (device_servicer(frame), device_service.RULES),
+            device_service.SERVICE: (device_servicer(frame, find_pass), device_service.RULES),
             event_service.SERVICE: (event_servicer(frame), event_service.RULES),
             balance_service.SERVICE: (
                 balance_servicer(frame, find_pass=find_pass, edit_pass=edit_pass),
                 balance_service.RULES,
             ),
-            **counter_services(frame, edit_pass),
             enrolment_service.SERVICE: (enrolment_servicer(frame), enrolment_service.RULES),
+            **counter_services(frame, find_pass=find_pass, edit_pass=edit_pass),
         },
         admin={
             admin_service.SERVICE: (

@@ -31,12 +31,17 @@ from passmill.usecases.update_offer import UpdateOffer
 from passmill.usecases.verify_pass import VerifyPass
 
 
-def counter_services(frame: Frame, edit_pass: EditPass) -> server.PublishedServices:
+def counter_services(
+    frame: Frame, *, find_pass: FindPass, edit_pass: EditPass
+) -> server.PublishedServices:
     """CounterService and ScanService on a frame."""
     counters = ProgramCounters(database=frame.database)
     return {
         counter_service.SERVICE: (_counter_servicer(frame, counters), counter_service.RULES),
-        scan_service.SERVICE: (_scan_servicer(frame, edit_pass, counters), scan_service.RULES),
+        scan_service.SERVICE: (
+            _scan_servicer(frame, find_pass, edit_pass, counters),
+            scan_service.RULES,
+        ),
     }
 
 
@@ -70,11 +75,11 @@ def _counter_servicer(frame: Frame, counters: ProgramCounters) -> counter_servic
 
 
 def _scan_servicer(
-    frame: Frame, edit_pass: EditPass, counters: ProgramCounters
+    frame: Frame, find_pass: FindPass, edit_pass: EditPass, counters: ProgramCounters
 ) -> scan_service.ScanServicer:
     database, mutator, clock = frame.database, frame.mutator, frame.clock
     find_desk = FindDesk(database=database)
-    resolve_scan = _resolve_scan(frame)
+    resolve_scan = _resolve_scan(frame, find_pass)
     judge_passes = JudgePasses(
         database=database,
         load_revision=frame.load_revision,
@@ -141,17 +146,16 @@ def _scan_servicer(
     )
 
 
-def _resolve_scan(frame: Frame) -> ResolveScan:
+def _resolve_scan(frame: Frame, find_pass: FindPass) -> ResolveScan:
     numbers, limits = frame.rendering.numbers, frame.settings.counter
     return ResolveScan(
         database=frame.database,
-        find_pass=FindPass(database=frame.database, numbers=numbers),
+        find_pass=find_pass,
         read_barcode=ReadBarcode(
             keys=BarcodeKeys(database=frame.database, keyring=frame.keyring, clock=frame.clock),
             numbers=numbers,
             tokens=frame.keyring.pass_tokens,
             clock=frame.clock,
         ),
-        misses=Rates(per_second=limits.look_ups_per_second, burst=limits.look_up_burst),
         phones=Rates(per_second=limits.phones_per_second, burst=limits.phone_burst),
     )

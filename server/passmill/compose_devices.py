@@ -15,9 +15,8 @@ from passmill.usecases.request_push import RequestPush
 from passmill.usecases.watch_events import WatchEvents
 
 
-def device_servicer(frame: Frame) -> device_service.DeviceServicer:
+def device_servicer(frame: Frame, find_pass: FindPass) -> device_service.DeviceServicer:
     """DeviceService on a frame."""
-    find_pass = FindPass(database=frame.database, numbers=frame.rendering.numbers)
     return device_service.DeviceServicer(
         use_cases=device_service.DeviceUseCases(
             list_registrations=ListRegistrations(database=frame.database, find_pass=find_pass),

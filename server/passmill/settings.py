@@ -221,8 +221,7 @@ class Push(Section):
 class Counter(Section):
     """What the counter may ask, in each process."""
 
-    # Look-ups by reference id or telephone number that find nothing: so many at once of each API
-    # key, then so many a second.
+    # Reference ids that are none: so many at once of each API key, then so many a second.
     look_up_burst: Annotated[int, Field(ge=1)] = 60
     look_ups_per_second: Annotated[float, Field(gt=0)] = 1.0
     # Look-ups by telephone number, whatever they find.

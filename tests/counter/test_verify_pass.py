@@ -12,6 +12,7 @@ from passmill.v1 import counter_pb2, scan_pb2, scan_service_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1.counter_pb2 import CounterPolicy, OfferMark, UnitAmount
 from passmill.v1.scan_pb2 import ScanRef
+from passmill.v1.wallet_pass_pb2 import PassRef
 from tests.counter.test_redeem_pass import at, passes_draft
 from tests.support.counters import Counter, open_counter, shown
 from tests.support.refusals import refused
@@ -165,7 +166,7 @@ async def test_a_scanner_without_the_right_looks_nobody_up(counter: Counter) -> 
 
 async def test_guessing_meets_its_limit(counter: Counter) -> None:
     """Random reference ids find nothing, and after sixty of them the key waits, whatever it looks
-    up by hand; scans and other keys go on."""
+    up by hand and by whichever method; scans and other keys go on."""
     issued = await counter.club.issue()
     key = await counter.club.tenant.service.add_key(counter.club.tenant.tenant_id)
     guesser = counter.till_of(key)
@@ -185,6 +186,10 @@ async def test_guessing_meets_its_limit(counter: Counter) -> None:
     refusal = await refused(guesser.verify(by_hand))
     assert refusal.reason == "RATE_LIMITED"
     assert refusal.retry_after is not None
+    passes = counter.club.tenant.service.member(key).passes
+    named = PassRef(reference_id=issued.reference_id)
+    elsewhere = await refused(passes.GetPass(passes_pb2.GetPassRequest(ref=named)))
+    assert elsewhere.reason == "RATE_LIMITED"
     assert (await guesser.look(issued)).pass_id == issued.pass_id
     [found] = (await counter.till.verify(by_hand)).passes
     assert found.pass_id == issued.pass_id

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from passmill.domain.callers import Caller
 from passmill.domain.ids import PassId, SerialNumbers, parse_uuid
+from passmill.domain.rates import Rates
 from passmill.domain.reference_ids import ReferenceNumber, parse_reference_id
-from passmill.errors import not_found
+from passmill.errors import AppError, Reason, not_found
 from passmill.store import passes
 from passmill.store.database import Database
 from passmill.store.passes import ListedPass
@@ -26,18 +28,24 @@ class PassRef:
 
 
 class FindPass:
-    """Resolves references. Unknown, malformed and foreign ones are all NOT_FOUND."""
+    """Resolves references. Unknown, malformed and foreign ones are all NOT_FOUND.
 
-    def __init__(self, *, database: Database, numbers: TenantNumbers) -> None:
+    Reference ids are short enough to be guessed: a key that has named too many that are none is
+    RATE_LIMITED, whichever it names then.
+    """
+
+    def __init__(self, *, database: Database, numbers: TenantNumbers, misses: Rates) -> None:
+        """`misses`: how often each key may name a reference id that is none."""
         self._database = database
         self._numbers = numbers
+        self._misses = misses
 
     async def __call__(self, caller: Caller, ref: PassRef) -> ListedPass:
-        """The pass. AppError NOT_FOUND when there is none."""
+        """The pass. AppError NOT_FOUND when there is none, RATE_LIMITED."""
         return (await self.many(caller, [ref]))[0]
 
     async def many(self, caller: Caller, refs: Sequence[PassRef]) -> list[ListedPass]:
-        """The passes, in this order. AppError NOT_FOUND when one does not exist."""
+        """The passes, in this order. AppError NOT_FOUND when one does not exist, RATE_LIMITED."""
         found = [each for each in await self.known(caller, refs) if each is not None]
         if len(found) < len(refs):
             raise not_found("pass")
@@ -47,16 +55,30 @@ class FindPass:
         """As `many`, with None for those that do not exist."""
         serial_numbers = await self._numbers.serial_numbers(caller)
         keys = [_key(ref, serial_numbers) for ref in refs]
+        references = [key for key in keys if isinstance(key, int)]
+        if references and (wait := self._misses.wait(caller.key_id)) > 0:
+            raise _limited(wait)
         async with self._database.statement(caller) as tx:
             found = await passes.find_passes(
                 tx,
                 pass_ids=[key for key in keys if isinstance(key, UUID)],
-                references=[key for key in keys if isinstance(key, int)],
+                references=references,
             )
         by_key: dict[UUID | int | None, ListedPass] = {}
         for each in found:
             by_key[each.wallet_pass.pass_id] = by_key[each.wallet_pass.reference_number] = each
+        for reference in references:
+            if reference not in by_key:
+                self._misses.charge(caller.key_id)
         return [by_key.get(key) for key in keys]
+
+
+def _limited(seconds: float) -> AppError:
+    return AppError(
+        reason=Reason.RATE_LIMITED,
+        message="This key has named too many reference ids that are none. Wait, or scan the pass.",
+        retry_after=timedelta(seconds=seconds),
+    )
 
 
 def _key(ref: PassRef, serial_numbers: SerialNumbers) -> PassId | ReferenceNumber | None:

@@ -123,7 +123,6 @@ class RedeemPass:
         except AppError as error:
             if error.reason is not Reason.NOT_FOUND:
                 raise
-        self._resolve_scan.missed(mutation.caller, wanted.ref)
         unknown = _no_pass(RefusalReason.UNKNOWN_CODE, offer)
         return await self._keep(mutation, unknown, also)
 

@@ -1,8 +1,7 @@
 """From what staff have in hand to the pass: a barcode, a number read out, a telephone number.
 
-What can be guessed is limited for each key: reference ids are short, and telephone numbers are
-everybody's. Only look-ups that find nothing are counted, but of telephone numbers each, as these
-find somebody too often.
+What can be guessed is limited for each key: reference ids by those that are none (`FindPass`), of
+telephone numbers each, as they find somebody too often.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class ScanRef:
 class ResolveScan:
     """Finds passes by what was scanned or typed."""
 
-    __slots__ = ("_database", "_find_pass", "_misses", "_phones", "_read_barcode")
+    __slots__ = ("_database", "_find_pass", "_phones", "_read_barcode")
 
     def __init__(
         self,
@@ -55,24 +54,19 @@ class ResolveScan:
         database: Database,
         find_pass: FindPass,
         read_barcode: ReadBarcode,
-        misses: Rates,
         phones: Rates,
     ) -> None:
-        """`misses`: how often each key may look up what is not there; `phones`: how often it may
-        ask for a telephone number at all."""
+        """`phones`: how often each key may ask for a telephone number."""
         self._database = database
         self._find_pass = find_pass
         self._read_barcode = read_barcode
-        self._misses = misses
         self._phones = phones
 
     async def name(self, caller: Caller, desk: Desk, ref: ScanRef) -> PassRef | RefusalReason:
         """One pass's name, or why there is none; whether it exists is not looked at, but of a
         telephone number. AppError RATE_LIMITED."""
-        if ref.is_typed:
-            if not desk.may(ScannerRight.LOOK_UP):
-                return RefusalReason.RIGHT_MISSING
-            self._require_room(caller)
+        if ref.is_typed and not desk.may(ScannerRight.LOOK_UP):
+            return RefusalReason.RIGHT_MISSING
         if ref.phone is not None:
             found = await self._by_phone(caller, ref.phone)
             if len(found) > 1:
@@ -94,7 +88,6 @@ class ResolveScan:
         if ref.phone is not None:
             if not desk.may(ScannerRight.LOOK_UP):
                 return RefusalReason.RIGHT_MISSING
-            self._require_room(caller)
             return await self._by_phone(caller, ref.phone) or RefusalReason.UNKNOWN_CODE
         name = await self.name(caller, desk, ref)
         if isinstance(name, RefusalReason):
@@ -104,13 +97,7 @@ class ResolveScan:
         except AppError as error:
             if error.reason is not Reason.NOT_FOUND:
                 raise
-        self.missed(caller, ref)
         return RefusalReason.UNKNOWN_CODE
-
-    def missed(self, caller: Caller, ref: ScanRef) -> None:
-        """Counts a look-up that found nothing."""
-        if ref.is_typed:
-            self._misses.charge(caller.key_id)
 
     async def _by_barcode(self, caller: Caller, text: str) -> PassRef | RefusalReason:
         read = await self._read_barcode(caller, text)
@@ -133,19 +120,12 @@ class ResolveScan:
             async with self._database.statement(caller) as tx:
                 wanted = PassFilter(holder_phone=phone)
                 found = await list_passes(tx, wanted, after=None, at_most=_READ_OF_A_PHONE)
-        if not found:
-            self._misses.charge(caller.key_id)
         return found[::-1][:MOST_OF_A_PHONE]
-
-    def _require_room(self, caller: Caller) -> None:
-        wait = self._misses.wait(caller.key_id)
-        if wait > 0:
-            raise _limited(wait)
 
 
 def _limited(seconds: float) -> AppError:
     return AppError(
         reason=Reason.RATE_LIMITED,
-        message="This key has looked up too much that is not there. Scan the pass, or wait.",
+        message="This key has asked for too many telephone numbers. Scan the pass, or wait.",
         retry_after=timedelta(seconds=seconds),
     )
