@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from passmill.compose_balances import balance_worker, show_balances
 from passmill.compose_claims import ClaimServices, open_claims
 from passmill.compose_frame import Frame, open_frame
+from passmill.compose_holders import complete_erasures
 from passmill.compose_push import PushServices, open_push
 from passmill.compose_sharing import SharingServices, open_sharing
 from passmill.compose_sign_ups import sign_personalization, sign_up_worker
@@ -29,6 +30,7 @@ from passmill.telemetry.health import Readiness
 from passmill.usecases.change_passes import ChangePasses
 from passmill.usecases.choose_segment import ChooseSegment
 from passmill.usecases.compare_recipients import CompareRecipients
+from passmill.usecases.complete_erasures import CompleteErasures
 from passmill.usecases.forget_recipients import ForgetRecipients
 from passmill.usecases.issue_shard import IssueShard
 from passmill.usecases.serve_shard import ServeShard
@@ -62,6 +64,7 @@ class WorkerServices:
     push: PushServices
     sharing: SharingServices
     forget_recipients: ForgetRecipients
+    complete_erasures: CompleteErasures
     readiness: Readiness
 
 
@@ -74,6 +77,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             upkeep.create_task(services.push.watch.run_forever()),
             upkeep.create_task(services.push.rebuild.run_forever()),
             upkeep.create_task(services.forget_recipients.run_forever()),
+            upkeep.create_task(services.complete_erasures.run_forever()),
         ]
         # Pushes have places of their own, so that no campaign keeps a holder waiting.
         async with asyncio.TaskGroup() as working:
@@ -168,6 +172,7 @@ def _services(
             clock=frame.clock,
             kept=timedelta(days=settings.worker.keep_recipients_days),
         ),
+        complete_erasures=complete_erasures(frame),
         readiness=Readiness(
             checks={"database": frame.database.ping}, metrics=frame.metrics, on_change=_tell_nobody
         ),

@@ -37,6 +37,7 @@ OPERATORS = {
     "forgotten_events",
     "personalizations",
     "over_shares",
+    "holders",
 }
 
 

@@ -22,6 +22,8 @@ from passmill.v1.enrolment_service_pb2 import *  # noqa: F403
 from passmill.v1.error_reason_pb2 import *  # noqa: F403
 from passmill.v1.event_pb2 import *  # noqa: F403
 from passmill.v1.event_service_pb2 import *  # noqa: F403
+from passmill.v1.holder_pb2 import *  # noqa: F403
+from passmill.v1.holder_service_pb2 import *  # noqa: F403
 from passmill.v1.pass_service_pb2 import *  # noqa: F403
 from passmill.v1.program_pb2 import *  # noqa: F403
 from passmill.v1.program_service_pb2 import *  # noqa: F403

@@ -27,6 +27,7 @@ PassId = NewType("PassId", UUID)
 SigningIdentityId = NewType("SigningIdentityId", int)
 CampaignId = NewType("CampaignId", UUID)
 StreamId = NewType("StreamId", UUID)
+HolderId = NewType("HolderId", UUID)
 
 # Requests of operators, which belong to no tenant, keep their answers under this one.
 OPERATOR_TENANT = TenantId(0)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from passmill.domain.ids import TenantId
 from passmill.domain.pass_tokens import PassTokens
 
 _NONCE_BYTES = 12
@@ -25,6 +26,7 @@ class Keyring:
         "_answers",
         "_barcode_keys",
         "_fingerprints",
+        "_identities",
         "_pages",
         "check_value",
         "edge_key",
@@ -50,6 +52,7 @@ class Keyring:
         self.pass_tokens = PassTokens(self.edge_key)
         self._pages = child("page-token")
         self._fingerprints = child("request-fingerprint")
+        self._identities = child("holder-identity")
         self._answers = AESGCM(child("stored-answer"))
         self._barcode_keys = AESGCM(child("barcode-key"))
 
@@ -60,6 +63,12 @@ class Keyring:
         """16 bytes that tell one request body from another; keyed, so a stored one reveals no short
         password."""
         return hashlib.blake2b(request, digest_size=16, key=self._fingerprints).digest()
+
+    def identity_hash(self, tenant_id: TenantId, identity: bytes) -> bytes:
+        """32 bytes by which a tenant finds an identity again, and which tell nobody else what it
+        is: HMAC-SHA-256 under a key of the tenant's."""
+        of_tenant = hmac.digest(self._identities, tenant_id.to_bytes(8, "big"), "sha256")
+        return hmac.digest(of_tenant, identity, "sha256")
 
     def page_mac(self, message: bytes) -> bytes:
         """16 bytes that prove a page token is ours."""

@@ -168,7 +168,8 @@ class Metrics:
         self._passes_issued.inc(count)
 
     def changed(self, change: str, count: int = 1) -> None:
-        """`count` passes were changed: `updated`, `voided`, `reinstated` or `personalized`."""
+        """`count` passes were changed: `updated`, `voided`, `reinstated`, `personalized` or
+        `erased`."""
         self._pass_changes.labels(change).inc(count)
 
     def assembled(self, outcome: str, count: int = 1) -> None:

@@ -55,7 +55,7 @@ class PreparedEdit:
     content: TenantContent
 
 
-class _RevisionMoved(Exception):
+class RevisionMoved(Exception):
     """Between preparing and locking, somebody gave the pass another revision."""
 
 
@@ -75,7 +75,7 @@ class PassInHand:
         pass_id = self.prepared.listed.wallet_pass.pass_id
         current = (await passes.lock_pass(self._tx, pass_id)).wallet_pass
         if current.revision_id != self.prepared.before.revision.revision_id:
-            raise _RevisionMoved
+            raise RevisionMoved
         return current
 
     async def change(
@@ -187,7 +187,7 @@ class EditPass:
         for _ in range(_TRIES):
             try:
                 listed = await self._find_pass(mutation.caller, ref)
-                prepared = await self._prepare(mutation.caller, listed, revision)
+                prepared = await self.prepare(mutation.caller, listed, revision)
             except AppError:
                 if kept := await self._mutator.replay(mutation):
                     return kept
@@ -204,7 +204,7 @@ class EditPass:
 
             try:
                 answer = await self._mutator.run(mutation, in_transaction)
-            except _RevisionMoved:
+            except RevisionMoved:
                 continue
             changes = [change for each in in_hand for change in each.changes]
             if changes and not mutation.validate_only:
@@ -218,9 +218,11 @@ class EditPass:
             retry_after=timedelta(milliseconds=500),
         )
 
-    async def _prepare(
-        self, caller: Caller, listed: ListedPass, revision: int | None
+    async def prepare(
+        self, caller: Caller, listed: ListedPass, revision: int | None = None
     ) -> PreparedEdit:
+        """All that is slow about changing a pass, for whoever changes several in one transaction.
+        `revision`, AppError: as with a call."""
         before = await self._load_revision.by_id(caller, listed.wallet_pass.revision_id)
         after = before
         if revision is not None and revision != listed.revision_number:

@@ -135,7 +135,8 @@ async def _read(
                 results.append(_unserved(place, failure, pass_id=pass_id))
                 continue
             state = states.at(offset)
-            if is_issue and state is ResultState.SUCCEEDED:
+            # Without an id: of a holder who was erased since.
+            if is_issue and external_id and state is ResultState.SUCCEEDED:
                 pass_id = campaign_pass_id(campaign.campaign_id, external_id)
                 served.append(pass_id)
             results.append(

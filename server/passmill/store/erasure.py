@@ -1,0 +1,141 @@
+"""What the database holds of a person, and how it goes when its holder is erased.
+
+The one list to keep: a test compares it with the catalogue, so that no column that could hold
+something of a person comes in undecided. Backups and the write-ahead log are the operator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from passmill.domain.ids import PassId
+from passmill.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """Columns that hold something of a person. `statement`: what overwrites or deletes them, given
+    the tenant ($1) and the person's passes ($2); it may be run again. None where `how` says which
+    code does it."""
+
+    columns: frozenset[str]
+    how: str
+    statement: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Columns that stay as they are, and why."""
+
+    columns: frozenset[str]
+    why: str
+
+
+def _columns(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+_WITH_PASS: Final = "with the pass, by EraseHolder"  # noqa: S105 - words of ours
+_IN_CAMPAIGN: Final = "recipient for recipient, by store.erased_recipients"
+_OPERATORS: Final = "the operator's own"
+_RANDOM: Final = "random numbers, hashes or keys"
+_STATES: Final = "words of ours"
+
+ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
+    {
+        "passes": Erased(
+            columns=_columns("holder_name holder_phone slot_values void_reason digest signature"),
+            how=_WITH_PASS,
+        ),
+        "pass_external_ids": Erased(columns=_columns("system external_id"), how=_WITH_PASS),
+        "pass_tags": Erased(columns=_columns("tag"), how=_WITH_PASS),
+        "holder_keys": Erased(columns=_columns("system key_hash"), how="deleted by EraseHolder"),
+        "recipient_chunks": Erased(columns=_columns("content"), how=_IN_CAMPAIGN),
+        "recipient_failures": Erased(columns=_columns("external_id message"), how=_IN_CAMPAIGN),
+        "campaign_shards": Erased(columns=_columns("undo"), how=_IN_CAMPAIGN),
+        "personalizations": Erased(
+            columns=_columns("token info signature"),
+            how="deleted",
+            statement="DELETE FROM personalizations WHERE tenant_id = $1 AND pass_id = ANY($2)",
+        ),
+    }
+)
+"""By table."""
+
+KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
+    {
+        "tenants": (
+            Kept(columns=_columns("display_name"), why=_OPERATORS),
+            Kept(columns=_columns("serial_key reference_key"), why=_RANDOM),
+        ),
+        "api_keys": (
+            Kept(columns=_columns("display_name scopes"), why=_OPERATORS),
+            Kept(columns=_columns("key_id secret_hash"), why=_RANDOM),
+        ),
+        "signing_identities": (
+            Kept(
+                columns=_columns(
+                    "pass_type_identifier team_identifier fingerprint leaf_der intermediate_der"
+                    " wrapped_key"
+                ),
+                why=_OPERATORS,
+            ),
+        ),
+        "programs": (Kept(columns=_columns("display_name pass_type_identifier"), why=_OPERATORS),),
+        "assets": (Kept(columns=_columns("asset_id content"), why=_OPERATORS),),
+        "templates": (Kept(columns=_columns("display_name draft"), why=_OPERATORS),),
+        "template_revisions": (
+            Kept(
+                columns=_columns("content pass_type_identifier team_identifier web_service_url"),
+                why=_OPERATORS,
+            ),
+        ),
+        "outbox": (Kept(columns=_columns("kind detail"), why="ids, counts and words of ours"),),
+        "request_answers": (
+            Kept(columns=_columns("method"), why=_STATES),
+            Kept(columns=_columns("fingerprint"), why=_RANDOM),
+            Kept(
+                columns=_columns("answer"),
+                why="ids, states and what a caller said of voiding; secrets are sealed; gone after"
+                " a month",
+            ),
+        ),
+        "deployment": (Kept(columns=_columns("master_key_check edge_key_check"), why=_RANDOM),),
+        "schema_migrations": (Kept(columns=_columns("name checksum"), why=_STATES),),
+        "campaigns": (
+            Kept(
+                columns=_columns("display_name definition"),
+                why="the operator's own: what is done to many, and how they are chosen",
+            ),
+            Kept(columns=_columns("state_reason"), why=_STATES),
+        ),
+        "recipient_streams": (Kept(columns=_columns("resume_after"), why="an id or a place"),),
+        "recipient_failures": (Kept(columns=_columns("reason"), why=_STATES),),
+        "devices": (
+            Kept(
+                columns=_columns(
+                    "pass_type_identifier device_library_identifier push_token system_version"
+                    " push_reason"
+                ),
+                why="a phone's names for itself, by which it hears that its pass is voided; gone"
+                " when it has removed the pass",
+            ),
+        ),
+        "stopped_topics": (Kept(columns=_columns("pass_type_identifier reason"), why=_STATES),),
+        "push_counts": (Kept(columns=_columns("pass_type_identifier reason"), why=_STATES),),
+        "install_counts": (Kept(columns=_columns("system_version"), why="counts of many"),),
+    }
+)
+"""By table."""
+
+SCHEMAS_OF_IDS: Final = frozenset({"pgqueuer"})
+"""Schemas whose jobs and logs name ids alone: `jobs.worker` keeps every message out of them."""
+
+
+async def run_scrub(tx: Transaction, statement: str, pass_ids: Sequence[PassId]) -> int:
+    """Runs a statement of `ERASED` for a holder's passes; gives how many rows it touched. Each in a
+    transaction of its own, so that none waits for another's lock in a circle."""
+    return await tx.execute(statement, tx.tenant_id, pass_ids)
