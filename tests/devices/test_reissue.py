@@ -19,8 +19,9 @@ from passmill.errors import AppError, Reason
 from passmill.usecases.issue_passes import IssuePasses
 from passmill.usecases.mutation import Answer
 from passmill.v1 import template_service_pb2
-from passmill.v1.wallet_pass_pb2 import Pass
+from passmill.v1.wallet_pass_pb2 import Holder, Pass
 from tests.support.balances import open_till
+from tests.support.holders import Desk, ids_of
 from tests.support.registry import Device, Registry, events_of
 from tests.support.service import Club, Service, meta
 from tests.support.sharing import (
@@ -205,6 +206,46 @@ async def test_voided_between_the_steps(
     assert sorted((await states(club)).values()) == ["lost", "shared"]
     assert await events_of(club, "pass.reissued") == []
     assert await club.tenant.count("pass_reissues") == 0
+
+
+async def test_both_are_one_holders(registry: Registry, worker: WorkerServices, club: Club) -> None:
+    """The successor is a pass of the same holder: who erases one erases both."""
+    issued, _ = await share(registry, club)
+    new_id = await reissue(worker, club, issued)
+    desk = Desk(club=club)
+    assert ids_of(await desk.get(issued)) == {issued.pass_id, str(new_id)}
+    await desk.erase(issued)
+    assert await states(club) == {issued.pass_id: "erased", str(new_id): "erased"}
+    assert (await club.get(Pass(pass_id=str(new_id)))).holder == Holder()
+
+
+@pytest.mark.parametrize("is_found_later", [True, False])
+async def test_erased_between_the_steps(
+    registry: Registry, worker: WorkerServices, club: Club, is_found_later: bool
+) -> None:
+    """When the holder is erased after the successor was issued, that is as empty and voided as the
+    pass itself, also if the worker died in between."""
+    issued, _ = await share(registry, club)
+    use_case, desk = worker.sharing.reissue_pass, Desk(club=club)
+    issue = use_case._issue_passes
+
+    async def erase() -> None:
+        await desk.erase(issued)
+        if is_found_later:
+            raise RuntimeError("killed")
+
+    use_case._issue_passes = after_issuing(issue, erase)
+    if is_found_later:
+        with pytest.raises(RuntimeError):
+            await reissue(worker, club, issued)
+        use_case._issue_passes = issue
+    assert await reissue(worker, club, issued) is None
+    found = await states(club)
+    assert len(found) == 2
+    assert set(found.values()) == {"erased"}
+    for pass_id in found:
+        assert (await club.get(Pass(pass_id=pass_id))).holder == Holder()
+    assert ids_of(await desk.get(issued)) == found.keys()
 
 
 @pytest.mark.parametrize("is_needed", [True, False])

@@ -17,14 +17,12 @@ from passmill.v1 import (
     admin_service_pb2,
     api_scope_pb2,
     campaign_pb2,
-    holder_pb2,
 )
 from passmill.v1 import campaign_service_pb2 as campaigns_pb2
 from passmill.v1 import device_service_pb2 as devices_pb2
 from passmill.v1 import enrolment_pb2 as claims_pb2
 from passmill.v1 import enrolment_service_pb2 as enrolment_pb2
 from passmill.v1 import event_service_pb2 as events_pb2
-from passmill.v1 import holder_service_pb2 as holders_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import program_service_pb2 as programs_pb2
 from passmill.v1 import template_service_pb2 as templates_pb2
@@ -36,6 +34,8 @@ from tests.support.campaigns import ClubCampaigns, chunk, recipient
 from tests.support.channels import keyed, send_bytes, stream_bytes
 from tests.support.claims import ClubLinks, new_key
 from tests.support.counter_samples import counter_ids, counter_requests
+from tests.support.holder_samples import holder_requests
+from tests.support.holders import Desk, card
 from tests.support.png import draw_png
 from tests.support.service import Club, Service, Tenant, by_id, certificate, meta
 from tests.support.small_card import draft, small_card
@@ -143,12 +143,7 @@ async def ids_of(club: Club) -> Ids:
     held = await till.stub.HoldBalance(hold_request(by_id(issued), meta()))
     gives = claims_pb2.ClaimLinkDraft(pass_id=issued.pass_id, is_unlimited=True)
     link = await ClubLinks(club=club).create_from(gives)
-    linking = holders_pb2.LinkIdentityRequest(
-        ref=holders_pb2.HolderRef(wallet_pass=PassRef(pass_id=issued.pass_id)),
-        identity=_identity(issued.pass_id),
-        meta=meta(),
-    )
-    linked = await tenant.member.holders.LinkIdentity(linking)
+    linked = await Desk(club=club).link(issued, card(issued.pass_id))
     return Ids(
         claim_token=link.token,
         by_field={
@@ -181,7 +176,6 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
 
     tenant_id = club.tenant.tenant_id
     ref = PassRef(pass_id=ids["pass_id"])
-    holder = holders_pb2.HolderRef(wallet_pass=ref)
     content = content_to_proto(await club.tenant.with_assets(small_card()))
     program: dict[str, Any] = {"program_id": club.program_id}
     template: dict[str, Any] = {"template_id": club.template_id}
@@ -285,12 +279,7 @@ async def sample_requests(club: Club, ids: Ids, *, validate_only: bool) -> dict[
         enrolment_pb2.RequestClaimRecoveryRequest(token=ids.claim_token),
         events_pb2.WatchEventsRequest(),
         events_pb2.ListEventsRequest(),
-        holders_pb2.FindHolderRequest(holder=holder),
-        holders_pb2.IdentifyHolderRequest(identity=_identity(ids["pass_id"])),
-        holders_pb2.LinkIdentityRequest(ref=holder, identity=_identity("card"), meta=new()),
-        holders_pb2.UnlinkIdentityRequest(ref=holder, identity=_identity("card"), meta=new()),
-        holders_pb2.LinkPassRequest(ref=holder, wallet_pass=ref, meta=new()),
-        holders_pb2.EraseHolderRequest(ref=holder, meta=new()),
+        *holder_requests(ids.by_field, new),
         admin_service_pb2.CreateTenantRequest(display_name="x", meta=new()),
         admin_service_pb2.SetTenantStateRequest(
             tenant_id=tenant_id, state=admin_service_pb2.Tenant.STATE_ACTIVE, meta=new()
@@ -330,12 +319,6 @@ def _key_request(
         display_name="till",
         scopes=[api_scope_pb2.API_SCOPE_READ],
         meta=meta(validate_only=validate_only),
-    )
-
-
-def _identity(token: str) -> holder_pb2.Identity:
-    return holder_pb2.Identity(
-        kind=holder_pb2.IDENTITY_KIND_PAYMENT_CARD, system="terminal", id=token
     )
 
 

@@ -15,7 +15,9 @@ from passmill.v1.holder_pb2 import (
     Identity,
     KnownHolder,
 )
+from passmill.v1.holder_service_pb2_grpc import HolderServiceStub
 from passmill.v1.wallet_pass_pb2 import Pass, PassRef
+from tests.support.channels import keyed
 from tests.support.service import Club, meta
 
 if TYPE_CHECKING:  # exists for type checkers only
@@ -58,7 +60,8 @@ class Desk:
     @property
     def stub(self) -> HolderServiceAsyncStub:
         """The holder service, as a key with every scope sees it."""
-        return self.club.tenant.member.holders
+        tenant = self.club.tenant
+        return HolderServiceStub(keyed(tenant.service.api, tenant.member.api_key))
 
     async def link(
         self, holder: str | Pass, identity: Identity, *, move: bool = False

@@ -33,7 +33,6 @@ from passmill.v1.balance_service_pb2_grpc import BalanceServiceStub
 from passmill.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from passmill.v1.device_service_pb2_grpc import DeviceServiceStub
 from passmill.v1.event_service_pb2_grpc import EventServiceStub
-from passmill.v1.holder_service_pb2_grpc import HolderServiceStub
 from passmill.v1.pass_service_pb2_grpc import PassServiceStub
 from passmill.v1.program_service_pb2_grpc import ProgramServiceStub
 from passmill.v1.request_meta_pb2 import RequestMeta
@@ -50,7 +49,6 @@ if TYPE_CHECKING:  # these exist for type checkers only
     from passmill.v1.campaign_service_pb2_grpc import CampaignServiceAsyncStub
     from passmill.v1.device_service_pb2_grpc import DeviceServiceAsyncStub
     from passmill.v1.event_service_pb2_grpc import EventServiceAsyncStub
-    from passmill.v1.holder_service_pb2_grpc import HolderServiceAsyncStub
     from passmill.v1.pass_service_pb2_grpc import PassServiceAsyncStub
     from passmill.v1.program_service_pb2_grpc import ProgramServiceAsyncStub
     from passmill.v1.template_service_pb2_grpc import TemplateServiceAsyncStub
@@ -128,7 +126,6 @@ class Member:
     devices: DeviceServiceAsyncStub
     events: EventServiceAsyncStub
     balances: BalanceServiceAsyncStub
-    holders: HolderServiceAsyncStub
     admin: AdminServiceAsyncStub
 
 
@@ -161,7 +158,6 @@ class Service:
             devices=DeviceServiceStub(api),
             events=EventServiceStub(api),
             balances=BalanceServiceStub(api),
-            holders=HolderServiceStub(api),
             admin=AdminServiceStub(admin),
         )
 

@@ -89,9 +89,18 @@ KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
         "templates": (Kept(columns=_columns("display_name draft"), why=_OPERATORS),),
         "template_revisions": (
             Kept(
-                columns=_columns("content pass_type_identifier team_identifier web_service_url"),
+                columns=_columns(
+                    "content pass_type_identifier team_identifier web_service_url sharing"
+                ),
                 why=_OPERATORS,
             ),
+        ),
+        "passes": (
+            Kept(columns=_columns("barcode_seal"), why="made of ids and a time alone; made anew"),
+        ),
+        "barcode_keys": (Kept(columns=_columns("public_key wrapped_private_key"), why=_RANDOM),),
+        "over_shares": (
+            Kept(columns=_columns("token_hash"), why="a hash of a device's token; soon forgotten"),
         ),
         "outbox": (Kept(columns=_columns("kind detail"), why="ids, counts and words of ours"),),
         "request_answers": (

@@ -12,6 +12,7 @@ import structlog
 
 from passmill.domain.callers import Caller, internal_caller
 from passmill.domain.clock import Clock
+from passmill.domain.erasure import erased_pass
 from passmill.domain.events import EventKind
 from passmill.domain.ids import PassId, TenantId
 from passmill.domain.passes import PassDraft, PassState, WalletPass
@@ -19,11 +20,14 @@ from passmill.domain.templates.sharing import OVER_SHARED_TAG
 from passmill.errors import AppError
 from passmill.store import sharing
 from passmill.store.database import Database, Transaction
+from passmill.store.holders import insert_pass_holder
 from passmill.store.outbox import insert_event
 from passmill.store.passes import ListedPass
 from passmill.store.sharing import Reissue
 from passmill.usecases.edit_pass import EditPass, PassInHand
+from passmill.usecases.find_holder import HolderKey
 from passmill.usecases.find_pass import FindPass, PassRef
+from passmill.usecases.holder_in_hand import retried, take_holder
 from passmill.usecases.issue_passes import IssueOutcome, IssuePasses
 from passmill.usecases.join_account import join
 from passmill.usecases.load_revision import LoadRevision
@@ -78,13 +82,16 @@ class ReissuePass:
         issue = self._step(caller, pass_id, reissue, "issue", encode=_issued_id)
         if await self._is_exceeded(caller, listed.wallet_pass):
             new_pass_id = _pass_id(await self._issue(issue, listed))
+            is_erased = await self._link(caller, pass_id, new_pass_id)
             if await self._void(caller, pass_id, new_pass_id, reissue):
                 return new_pass_id
             # In between, somebody voided it for another reason, and wants no new one.
-            await self._void_new(caller, new_pass_id, reissue)
+            await self._void_new(caller, new_pass_id, reissue, is_erased=is_erased)
         elif kept := await self._mutator.replay(issue):
             # Issued by a worker that died of it; meanwhile there is no need.
-            await self._void_new(caller, _pass_id(kept), reissue)
+            new_pass_id = _pass_id(kept)
+            is_erased = await self._link(caller, pass_id, new_pass_id)
+            await self._void_new(caller, new_pass_id, reissue, is_erased=is_erased)
         await self._drop(caller, pass_id)
         return None
 
@@ -127,6 +134,21 @@ class ReissuePass:
             is_single=True,
         )
 
+    async def _link(self, caller: Caller, pass_id: PassId, new_pass_id: PassId) -> bool:
+        """Makes the new pass the old one's holder's, so that whoever erases one erases both; gives
+        whether the holder was erased before it had the new one."""
+        key = HolderKey(holder_id=None, pass_id=pass_id)
+
+        async def attempt() -> bool:
+            async with self._database.transaction(caller) as tx:
+                now = self._clock.now()
+                in_hand = await take_holder(tx, key)
+                await in_hand.make(tx, now=now)
+                await insert_pass_holder(tx, new_pass_id, in_hand.holder_id, now=now)
+                return in_hand.is_erased
+
+        return await retried(attempt)
+
     async def _void(
         self, caller: Caller, pass_id: PassId, new_pass_id: PassId, reissue: Reissue
     ) -> bool:
@@ -155,13 +177,18 @@ class ReissuePass:
         )
         return answer.content == _VOIDED
 
-    async def _void_new(self, caller: Caller, new_pass_id: PassId, reissue: Reissue) -> None:
+    async def _void_new(
+        self, caller: Caller, new_pass_id: PassId, reissue: Reissue, *, is_erased: bool
+    ) -> None:
         async def work(_: Transaction, in_hand: PassInHand) -> bytes:
             current = await in_hand.lock()
             if current.state is not PassState.VOIDED:
-                await in_hand.change(
-                    current, current.voided(VOID_REASON), event=EventKind.PASS_VOIDED
+                voided = (
+                    erased_pass(current, in_hand.prepared.before.content)
+                    if is_erased
+                    else current.voided(VOID_REASON)
                 )
+                await in_hand.change(current, voided, event=EventKind.PASS_VOIDED)
             return b""
 
         await self._edit_pass(
