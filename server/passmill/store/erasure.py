@@ -56,6 +56,27 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
         "recipient_chunks": Erased(columns=_columns("content"), how=_IN_CAMPAIGN),
         "recipient_failures": Erased(columns=_columns("external_id message"), how=_IN_CAMPAIGN),
         "campaign_shards": Erased(columns=_columns("undo"), how=_IN_CAMPAIGN),
+        # A link that gives one of these passes, or gave them all, is its holder's alone.
+        "claim_links": Erased(
+            columns=_columns("draft"),
+            how="emptied where it is of these passes alone; nobody can use it any more",
+            statement="""
+            UPDATE claim_links AS l SET draft = '{}', revoke_time = coalesce(revoke_time, now())
+            WHERE tenant_id = $1 AND (pass_id = ANY($2) OR (max_uses IS NOT NULL
+                AND link_id = ANY(ARRAY(SELECT c.link_id FROM claims c
+                    WHERE c.tenant_id = $1 AND c.pass_id = ANY($2)))
+                AND NOT EXISTS (SELECT FROM claims o WHERE o.tenant_id = $1
+                    AND o.link_id = l.link_id AND (o.pass_id = ANY($2)) IS NOT TRUE)))
+            """,
+        ),
+        "claims": Erased(
+            columns=_columns("answers person_hash"),
+            how="emptied",
+            statement="""
+            UPDATE claims SET answers = '', person_hash = NULL
+            WHERE tenant_id = $1 AND pass_id = ANY($2)
+            """,
+        ),
         "personalizations": Erased(
             columns=_columns("token info signature"),
             how="deleted",

@@ -34,8 +34,11 @@ class FindPass:
     RATE_LIMITED, whichever it names then.
     """
 
-    def __init__(self, *, database: Database, numbers: TenantNumbers, misses: Rates) -> None:
-        """`misses`: how often each key may name a reference id that is none."""
+    def __init__(
+        self, *, database: Database, numbers: TenantNumbers, misses: Rates | None = None
+    ) -> None:
+        """`misses`: how often each key may name a reference id that is none; None for work of the
+        service's own, which guesses nothing."""
         self._database = database
         self._numbers = numbers
         self._misses = misses
@@ -56,7 +59,7 @@ class FindPass:
         serial_numbers = await self._numbers.serial_numbers(caller)
         keys = [_key(ref, serial_numbers) for ref in refs]
         references = [key for key in keys if isinstance(key, int)]
-        if references and (wait := self._misses.wait(caller.key_id)) > 0:
+        if references and self._misses and (wait := self._misses.wait(caller.key_id)) > 0:
             raise _limited(wait)
         async with self._database.statement(caller) as tx:
             found = await passes.find_passes(
@@ -68,7 +71,7 @@ class FindPass:
         for each in found:
             by_key[each.wallet_pass.pass_id] = by_key[each.wallet_pass.reference_number] = each
         for reference in references:
-            if reference not in by_key:
+            if self._misses and reference not in by_key:
                 self._misses.charge(caller.key_id)
         return [by_key.get(key) for key in keys]
 
