@@ -156,6 +156,12 @@ def claim_rooms(
     """What the edge has for people: claim pages, and the calls of scripts."""
     place = settings.edge
     seconds = max(place.request_seconds - _ANSWER_SECONDS, place.request_seconds / 2)
+    calls = ConnectDoor(validator=RequestValidator(), call_seconds=seconds).application(
+        enrolment_service.SERVICE,
+        enrolment_service.PublicEnrolment(use_cases=use_cases),
+        enrolment_service.RULES,
+        allowed_origins=place.allowed_origins,
+    )
     return make_pages(
         is_ready=is_ready,
         claim_pages=ClaimPages(
@@ -170,12 +176,7 @@ def claim_rooms(
             is_encrypted=is_encrypted,
             request_seconds=seconds,
         ),
-        calls=ConnectDoor(validator=RequestValidator(), call_seconds=seconds).application(
-            enrolment_service.SERVICE,
-            enrolment_service.PublicEnrolment(use_cases=use_cases),
-            enrolment_service.RULES,
-            allowed_origins=place.allowed_origins,
-        ),
+        calls={f"/{enrolment_service.SERVICE.full_name}": calls},
     )
 
 

@@ -77,14 +77,12 @@ async def test_get_and_head_use_nothing_up(links: ClubLinks, edge: Edge) -> None
     """A hundred GETs and HEADs of the page, its logo and its pass leave the link open."""
     created = await links.create()
     paths = [f"/p/{created.token}{end}" for end in ("", "/logo.png", "/pass.pkpass")]
-    answers = await asyncio.gather(
-        *(
-            edge.client.request(method, path)
-            for path in paths
-            for method in ("GET", "HEAD")
-            for _ in range(100)
-        )
-    )
+    answers = []
+    for path in paths:
+        for method in ("GET", "HEAD"):
+            answers += await asyncio.gather(
+                *(edge.client.request(method, path) for _ in range(100))
+            )
     assert {answer.status_code for answer in answers} == {200, 303}
     assert all("set-cookie" not in answer.headers for answer in answers)
     assert (await links.get(created)).uses == 0
@@ -257,3 +255,17 @@ async def test_ended_links_say_so(links: ClubLinks, edge: Edge) -> None:
     page = await edge.client.get(f"/p/{created.token}")
     assert (page.status_code, "All passes are taken" in page.text) == (410, True)
     assert (await links.claim(created.token)).state == claims_pb2.CLAIM_STATE_USED_UP
+
+
+async def test_other_methods_are_named(links: ClubLinks, edge: Edge) -> None:
+    """Of a method that a path does not have the answer is 405, with those it has."""
+    created = await links.create()
+    for path, allowed in (
+        (f"/p/{created.token}", {"GET", "HEAD", "POST"}),
+        ("/healthz", {"GET", "HEAD"}),
+        ("/passmill.v1.EnrolmentService/ClaimPass", {"POST"}),
+    ):
+        for method in ("DELETE", "TRACE", "PUT"):
+            answer = await edge.client.request(method, path)
+            assert answer.status_code == 405, (path, method)
+            assert set(answer.headers["allow"].split(", ")) == allowed

@@ -101,11 +101,15 @@ class ClaimPages:
             Route(
                 "/p/-/claim.js", self._file(self._view.script, "text/javascript"), methods=["GET"]
             ),
-            Route("/p/{token}", self._guarded(self._show), methods=["GET"]),
-            Route("/p/{token}", self._guarded(self._post), methods=["POST"]),
+            Route("/p/{token}", self._guarded(self._page_of), methods=["GET", "POST"]),
             Route("/p/{token}/logo.png", self._guarded(self._logo), methods=["GET"]),
             Route("/p/{token}/pass.pkpass", self._guarded(self._bundle), methods=["GET"]),
         ]
+
+    async def _page_of(self, request: Request, visitor: Visitor) -> Response:
+        if request.method == "POST":
+            return await self._post(request, visitor)
+        return await self._show(request, visitor)
 
     async def _show(self, request: Request, visitor: Visitor) -> Response:
         token = _token(request)

@@ -3,7 +3,7 @@ scripts, health."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,10 +15,10 @@ from passmill.edge.claim_pages import ClaimPages
 
 
 def make_pages(
-    *, is_ready: Callable[[], bool], claim_pages: ClaimPages, calls: ASGIApp
+    *, is_ready: Callable[[], bool], claim_pages: ClaimPages, calls: Mapping[str, ASGIApp]
 ) -> Starlette:
     """The application behind every path that is not the web service's. `is_ready`: whether a load
-    balancer should send requests here. `calls`: has the paths that are none of these."""
+    balancer should send requests here. `calls`: what serves scripts, by the path it is below."""
 
     async def healthz(_: Request) -> Response:
         if is_ready():
@@ -29,6 +29,6 @@ def make_pages(
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             *claim_pages.routes(),
-            Mount("/", app=calls),
+            *(Mount(path, app=served) for path, served in calls.items()),
         ]
     )

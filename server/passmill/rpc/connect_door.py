@@ -68,11 +68,11 @@ class ConnectDoor:
         *,
         allowed_origins: Sequence[str],
     ) -> Starlette:
-        """An ASGI application that serves `POST /{service}/{method}` for each public method and
-        nothing else. `allowed_origins`: of pages whose scripts may call (CORS)."""
+        """An ASGI application that serves `POST /{method}` for each public method and nothing else,
+        to be put below `/{service}`. `allowed_origins`: of pages whose scripts may call (CORS)."""
         routes = [
             Route(
-                f"/{service.full_name}/{method.name}",
+                f"/{method.name}",
                 self._endpoint(method, getattr(servicer, snake_case(method.name))),
                 methods=["POST"],
             )
