@@ -21,7 +21,6 @@ from passmill.compose_frame import Frame, Rendering, open_frame
 from passmill.compose_holders import holder_servicer
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.keyring import Keyring
-from passmill.domain.rates import Rates
 from passmill.rpc import (
     access_service,
     admin_service,
@@ -123,12 +122,7 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
         metrics=frame.metrics,
         tasks=tasks,
     )
-    limits = frame.settings.counter
-    find_pass = FindPass(
-        database=frame.database,
-        numbers=rendering.numbers,
-        misses=Rates(per_second=limits.look_ups_per_second, burst=limits.look_up_burst),
-    )
+    find_pass = rendering.find_pass
     edit_pass = _edit_pass(frame, rendering, find_pass)
     passes = _pass_servicer(frame, rendering, groups, find_pass, edit_pass)
     return Services(
@@ -138,14 +132,8 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
                 access_service.AccessServicer(clock=frame.clock),
                 access_service.RULES,
             ),
-            program_service.SERVICE: (
-                _program_servicer(frame),
-                program_service.RULES,
-            ),
-            template_service.SERVICE: (
-                _template_servicer(frame),
-                template_service.RULES,
-            ),
+            program_service.SERVICE: (_program_servicer(frame), program_service.RULES),
+            template_service.SERVICE: (_template_servicer(frame), template_service.RULES),
             campaign_service.SERVICE: (campaign_servicer(frame), campaign_service.RULES),
             device_service.SERVICE: (device_servicer(frame, find_pass), device_service.RULES),
             event_service.SERVICE: (event_servicer(frame), event_service.RULES),

@@ -29,7 +29,7 @@ from passmill.store.jobs import JobKind, open_job_queue
 from passmill.usecases.claim_branding import ClaimBranding
 from passmill.usecases.claim_pass import ClaimPass
 from passmill.usecases.create_claim_links import CreateClaimLinks
-from passmill.usecases.find_pass import FindPass, PassRef
+from passmill.usecases.find_pass import PassRef
 from passmill.usecases.get_pass_bundle import GetPassBundle
 from passmill.usecases.issue_claim import IssueClaim
 from passmill.usecases.issue_group import IssueGroups
@@ -91,7 +91,7 @@ def enrolment_servicer(frame: Frame) -> enrolment_service.EnrolmentServicer:
     """EnrolmentService on a frame."""
     rendering = frame.rendering
     get_pass_bundle = GetPassBundle(
-        find_pass=FindPass(database=frame.database, numbers=rendering.numbers),
+        find_pass=rendering.find_pass,
         load_revision=frame.load_revision,
         identities=frame.identities,
         contents=rendering.contents,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from passmill.compose_frame import Frame
 from passmill.domain.rates import Rates
 from passmill.rpc import counter_service, scan_service, server
-from passmill.usecases.barcode_keys import BarcodeKeys
 from passmill.usecases.check_offer import CheckOffer
 from passmill.usecases.check_pass import CheckPass
 from passmill.usecases.create_offer import CreateOffer
@@ -152,7 +151,7 @@ def _resolve_scan(frame: Frame, find_pass: FindPass) -> ResolveScan:
         database=frame.database,
         find_pass=find_pass,
         read_barcode=ReadBarcode(
-            keys=BarcodeKeys(database=frame.database, keyring=frame.keyring, clock=frame.clock),
+            keys=frame.rendering.barcode_keys,
             numbers=numbers,
             tokens=frame.keyring.pass_tokens,
             clock=frame.clock,

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from passmill.domain.callers import operator_caller
 from passmill.domain.clock import Clock
 from passmill.domain.keyring import Keyring
+from passmill.domain.rates import Rates
 from passmill.domain.template_life import TemplateCodec
 from passmill.rpc.convert_template import ProtoTemplateCodec
 from passmill.rpc.paging import Pages
@@ -29,6 +30,7 @@ from passmill.store.signing_identities import IdentityReader
 from passmill.telemetry.campaign_metrics import CampaignMetrics
 from passmill.telemetry.metrics import Metrics
 from passmill.usecases.barcode_keys import BarcodeKeys
+from passmill.usecases.find_pass import FindPass
 from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.load_revision import LoadRevision, RevisionReader
 from passmill.usecases.mutation import Mutator
@@ -61,10 +63,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """What renders, signs and assembles."""
+    """What finds, renders, signs and assembles."""
 
     sealer: Sealer
     numbers: TenantNumbers
+    find_pass: FindPass
     contents: PassContents
     barcode_keys: BarcodeKeys
     finish_signing: FinishSigning
@@ -131,6 +134,14 @@ async def open_frame(
             rendering=Rendering(
                 sealer=sealer,
                 numbers=numbers,
+                find_pass=FindPass(
+                    database=database,
+                    numbers=numbers,
+                    misses=Rates(
+                        per_second=settings.counter.look_ups_per_second,
+                        burst=settings.counter.look_up_burst,
+                    ),
+                ),
                 contents=contents,
                 barcode_keys=barcode_keys,
                 finish_signing=FinishSigning(

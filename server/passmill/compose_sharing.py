@@ -13,7 +13,6 @@ from passmill.jobs.worker import Worker
 from passmill.store.jobs import JobKind, open_job_queue
 from passmill.store.sharing import ReissuePayload
 from passmill.usecases.edit_pass import EditPass
-from passmill.usecases.find_pass import FindPass
 from passmill.usecases.issue_group import IssueGroups
 from passmill.usecases.issue_passes import IssuePasses
 from passmill.usecases.reissue_pass import ReissuePass
@@ -39,7 +38,7 @@ async def open_sharing(frame: Frame) -> AsyncIterator[SharingServices]:
 
 def _reissue_pass(frame: Frame, tasks: asyncio.TaskGroup) -> ReissuePass:
     rendering = frame.rendering
-    find_pass = FindPass(database=frame.database, numbers=rendering.numbers)
+    find_pass = rendering.find_pass
     return ReissuePass(
         database=frame.database,
         mutator=frame.mutator,
