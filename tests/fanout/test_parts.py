@@ -223,15 +223,25 @@ async def test_an_empty_bucket_is_put_in_place(link: RedisLink) -> None:
     assert (await index.read(tenant_id, {5: [b"p" * 16]}))[5].entries == {}
 
 
+async def test_whatever_is_reserved_is_kept(link: RedisLink) -> None:
+    """Nobody goes before those who reserved before him, however many they are: the last waits
+    for the turns of all others, of a hundred seconds each, less what was saved up."""
+    pace = PushPace(link, per_second=0.01, share=1, sleep=Sleeper())
+    waits = [await pace.wait(1) for _ in range(256)]
+    assert waits == sorted(waits)
+    assert 254 * 100 < waits[-1] <= 255 * 100
+
+
 async def test_a_clock_put_back_makes_nobody_sleep(link: RedisLink) -> None:
-    """What was reserved by a clock that went an hour ahead counts for nothing; pushes then keep
-    the pace again."""
+    """What was reserved by a clock that went an hour ahead is waited for as if it had been
+    reserved just now; pushes then keep the pace again."""
     sleeper = Sleeper()
-    pace = PushPace(link, per_second=100, share=1, sleep=sleeper)
+    pace = PushPace(link, per_second=0.01, share=1, sleep=sleeper)
     now = await link.ask_one("TIME")
     assert isinstance(now, tuple)
-    await link.ask_one("SET", "passmill:pace", (int(now[0]) + 3600) * 1_000_000)
-    assert await pace.wait(10) == 0.0
-    for _ in range(20):
-        await pace.wait(10)
-    assert 0.0 < await pace.wait(10) <= 2.1
+    ahead = (int(now[0]) + 3600) * 1_000_000
+    await link.ask_one("SET", "passmill:pace", f"{ahead + 250_000_000} {ahead}")
+    waits = [await pace.wait(1) for _ in range(3)]
+    assert waits[0] == 250.0
+    assert waits == sorted(waits)
+    assert 400 < waits[-1] <= 450

@@ -17,20 +17,21 @@ from passmill.push.redis_link import RedisLink
 _KEY: Final = "passmill:pace"
 _BURST_SECONDS: Final = 0.1
 _MICRO: Final = 1_000_000
-_MOST_AHEAD: Final = 100  # turns: 10 s, where a turn is a tenth of a second
 
-# KEYS: the bucket. ARGV: how many, microseconds each, microseconds that may have been saved up,
-# microseconds that may be reserved. Gives how many microseconds to wait. Redis' own clock, so that
-# workers' need not agree; where it was put back, what was reserved lies far ahead, and is nothing.
+# KEYS: the bucket. ARGV: how many, microseconds each, microseconds that may have been saved up.
+# Gives how many microseconds to wait. Redis' own clock, so that workers' need not agree. The bucket
+# keeps by which time it was written: where that has yet to come the clock was put back, and what
+# was reserved is as far ahead as it was. So it is never emptied, however much is reserved.
 _RESERVE: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local from = tonumber(redis.call('GET', KEYS[1]) or '0')
-if from > now + ARGV[4] then from = now end
+local till, written = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
+local from = tonumber(till or '0') - math.max(0, tonumber(written or '0') - now)
 if from < now - ARGV[3] then from = now - ARGV[3] end
-local till = from + ARGV[1] * ARGV[2]
+till = from + ARGV[1] * ARGV[2]
 local life = math.ceil(math.max(till - now, 0) / 1000) + 1000
-redis.call('SET', KEYS[1], string.format('%.0f', till), 'PX', string.format('%.0f', life))
+local state = string.format('%.0f %.0f', till, now)
+redis.call('SET', KEYS[1], state, 'PX', string.format('%.0f', life))
 return math.max(0, math.ceil(from - now))
 """
 
@@ -67,7 +68,6 @@ class PushPace:
             count,
             self._each_us,
             round(_BURST_SECONDS * _MICRO),
-            _MOST_AHEAD * max(self._each_us, round(_BURST_SECONDS * _MICRO)),
         )
         seconds = reply / _MICRO if isinstance(reply, int) else self._reserve_own(count)
         if seconds > 0:
