@@ -17,7 +17,8 @@ from passmill.store.push_jobs import PushPayload
 from passmill.store.registrations import NotRegistered, Registered
 from passmill.v1.wallet_pass_pb2 import Holder, Pass
 from tests.support.registry import Device, Registry, registrations_of
-from tests.support.service import Club
+from tests.support.service import Club, Service
+from tests.support.sharing import add_sharing_club, policy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -83,6 +84,32 @@ async def test_a_change_before_is_pushed(registry: Registry, club: Club) -> None
         (rows[each.pass_id]["device_number"], str(rows[each.pass_id]["tag"] % 2**32))
         for each in (fresh, stale)
     ]
+
+
+@pytest.mark.parametrize("is_limited", [False, True])
+async def test_another_token_is_pushed_to(
+    registry: Registry, service: Service, is_limited: bool
+) -> None:
+    """A change that was pushed to a token is pushed once more when the phone gives another one, by
+    a job that is queued with the token: APNs may have taken the push for a phone that was not there
+    any more, or be about to refuse it. Not for the same token again, not for each of the phone's
+    passes, and not where APNs does not reach."""
+    club = await add_sharing_club(service, policy(3) if is_limited else None)
+    first, second = await club.issue(), await club.issue()
+    device, android = Device(), Device(wallet=Wallet.ANDROID_PASS)
+    await registry.register(device, club, first)
+    await registry.register(android, club, first)
+    await registry.register(device, club, second)
+    await change(club, first)
+    await registry.register(device, club, first)
+    assert await device_pushes(club) == []
+    await registry.register(android.with_token(), club, first)
+    assert await device_pushes(club) == []
+    renewed = device.with_token()
+    for each in (first, second, first):
+        assert not await registry.register(renewed, club, each)
+    row, _ = await registrations_of(club, device)
+    assert await device_pushes(club) == [(row["device_number"], str(row["tag"] % 2**32))]
 
 
 async def test_who_comes_back_is_pushed(registry: Registry, club: Club) -> None:

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Final
 
 from passmill.domain.clock import Clock
-from passmill.domain.registrations import DeviceClaim
+from passmill.domain.registrations import DeviceClaim, DeviceNumber
 from passmill.errors import AppError, Reason, not_found
 from passmill.store import devices, push_jobs, registrations
 from passmill.store.database import Database, Transaction
+from passmill.store.devices import LockedDevice
 from passmill.store.registrations import NotRegistered, Registered
 from passmill.store.sharing import Newcomer
 from passmill.usecases.admit_device import AdmitDevice
@@ -64,9 +65,11 @@ class RegisterDevice:
         *,
         only_as_issued: bool = False,
         is_admitted: bool = False,
+        is_pushed_to: bool = False,
     ) -> Registered | NotRegistered:
         """PASS_CHANGED, OTHER_TOKEN or LIMITED when it takes more than one statement. An error
-        rolls back: whoever gets no registration gives us no token."""
+        rolls back: whoever gets no registration gives us no token. `is_pushed_to`: a push to the
+        device is queued already."""
         outcome = await registrations.register(
             tx,
             authentic.key,
@@ -77,14 +80,13 @@ class RegisterDevice:
         )
         match outcome:
             case Registered():
-                if outcome.is_new and outcome.is_changed and claim.wallet.is_pushed:
+                is_missing = outcome.is_new and outcome.is_changed and not is_pushed_to
+                if is_missing and claim.wallet.is_pushed:
                     # The change may have found nobody to push to, and the pass may have been
                     # downloaded before it; who fetches a pass does not say which device it is. The
                     # device asks for no list by itself: without this it would show the old content
                     # until the next change.
-                    await push_jobs.enqueue_device_push(
-                        tx, [outcome.device_number], delay=_PUSHED_AFTER
-                    )
+                    await _push_soon(tx, outcome.device_number)
                 return outcome
             case NotRegistered.NO_SUCH_PASS:
                 raise not_found("pass")
@@ -106,16 +108,22 @@ class RegisterDevice:
                 device, is_made = await devices.hold_device(tx, claim, now=self._clock.now())
                 newcomer = Newcomer(device_number=device.device_number, push_token=claim.push_token)
                 if await self._admit(tx, authentic.key, claim, newcomer):
-                    await registrations.take_token(
-                        tx, device.device_number, claim.push_token, claim.wallet
+                    is_pushed_to = await _take_token(tx, device, claim)
+                    return await self._register(
+                        tx, authentic, claim, is_admitted=True, is_pushed_to=is_pushed_to
                     )
-                    return await self._register(tx, authentic, claim, is_admitted=True)
                 if is_made:
                     await devices.drop_device(tx, device.device_number)
             else:
+                is_pushed_to = False
                 if why is NotRegistered.OTHER_TOKEN:
-                    await _take_token(tx, claim)
-                return await self._register(tx, authentic, claim)
+                    known = await devices.lock_device(
+                        tx,
+                        pass_type_identifier=claim.pass_type_identifier,
+                        device_library_identifier=claim.device_library_identifier,
+                    )
+                    is_pushed_to = known is not None and await _take_token(tx, known, claim)
+                return await self._register(tx, authentic, claim, is_pushed_to=is_pushed_to)
         # Once what was written about it is committed.
         raise AppError(
             reason=Reason.TOO_MANY_DEVICES,
@@ -123,11 +131,15 @@ class RegisterDevice:
         )
 
 
-async def _take_token(tx: Transaction, claim: DeviceClaim) -> None:
-    device = await devices.lock_device(
-        tx,
-        pass_type_identifier=claim.pass_type_identifier,
-        device_library_identifier=claim.device_library_identifier,
-    )
-    if device is not None:
-        await registrations.take_token(tx, device.device_number, claim.push_token, claim.wallet)
+async def _take_token(tx: Transaction, device: LockedDevice, claim: DeviceClaim) -> bool:
+    """Whether a push is queued: what went to the token before, of any of the device's passes, has
+    perhaps reached nobody, though APNs took it, or is about to be refused."""
+    await registrations.take_token(tx, device.device_number, claim.push_token, claim.wallet)
+    is_replaced = device.push_token not in {"", claim.push_token} and claim.wallet.is_pushed
+    if is_replaced:
+        await _push_soon(tx, device.device_number)
+    return is_replaced
+
+
+async def _push_soon(tx: Transaction, device_number: DeviceNumber) -> None:
+    await push_jobs.enqueue_device_push(tx, [device_number], delay=_PUSHED_AFTER)
