@@ -28,7 +28,8 @@ from passmill.usecases.rebuild_index import RebuildIndex
 from passmill.usecases.resolve_devices import ResolveDevices
 from passmill.usecases.watch_pushes import WatchPushes
 
-# Jobs of thousands of passes that all workers do at a time, so that a single change finds a place.
+# Jobs of many passes or devices that all workers do at a time, so that a single change finds a
+# place.
 _MANY_AT_ONCE = 4
 _BATCH = 4
 

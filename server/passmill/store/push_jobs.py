@@ -20,6 +20,8 @@ MOST_DEVICES: Final = 5_000
 
 # A holder waits for the first of these, nobody for the last.
 _CHANGE, _LATER, _MANY = 2, 1, 0
+# What goes out in one turn of the usual pace: a job of more keeps its place for longer.
+_FEW: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,17 +100,17 @@ async def enqueue_pass_push(
     rounds: int = 0,
 ) -> None:
     """Queues pushes to all who hold these passes, after `delay`. `rounds`: how often they were not
-    signed yet."""
+    signed yet. No holder of a single change waits for more than a hundred."""
     parts = [
         PushPayload(
             tenant_id=tx.tenant_id,
             push_id=new_uuid(),
             pass_ids=pass_ids[start : start + MOST_DEVICES],
             rounds=rounds,
-        ).encode()
+        )
         for start in range(0, len(pass_ids), MOST_DEVICES)
     ]
-    await enqueue_jobs(tx, JobKind.PUSH, parts, priority=_LATER, delay=delay)
+    await _enqueue_parts(tx, parts, delay=delay)
 
 
 async def enqueue_device_push(
@@ -119,7 +121,8 @@ async def enqueue_device_push(
     rounds: int = 0,
     is_trailing: bool = False,
 ) -> None:
-    """Queues pushes to these devices, by the tokens they have then, after `delay`."""
+    """Queues pushes to these devices, by the tokens they have then, after `delay`. No holder of a
+    single change waits for more than a hundred."""
     parts = [
         PushPayload(
             tenant_id=tx.tenant_id,
@@ -127,7 +130,19 @@ async def enqueue_device_push(
             device_numbers=device_numbers[start : start + MOST_DEVICES],
             rounds=rounds,
             is_trailing=is_trailing,
-        ).encode()
+        )
         for start in range(0, len(device_numbers), MOST_DEVICES)
     ]
-    await enqueue_jobs(tx, JobKind.PUSH, parts, priority=_LATER, delay=delay)
+    await _enqueue_parts(tx, parts, delay=delay)
+
+
+async def _enqueue_parts(
+    tx: Transaction, parts: Sequence[PushPayload], *, delay: timedelta
+) -> None:
+    few: list[bytes] = []
+    many: list[bytes] = []
+    for part in parts:
+        size = len(part.pass_ids) + len(part.device_numbers)
+        (few if size <= _FEW else many).append(part.encode())
+    await enqueue_jobs(tx, JobKind.PUSH, few, priority=_LATER, delay=delay)
+    await enqueue_jobs(tx, JobKind.PUSH_MANY, many, priority=_LATER, delay=delay)
