@@ -7,12 +7,14 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from passmill.compose_worker import open_worker
 from passmill.domain.ids import PassId
 from passmill.store.database import Database, open_database
 from passmill.v1 import campaign_service_pb2 as pb
@@ -27,7 +29,7 @@ from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.bundles import verify
 from tests.support.campaign_worker import CampaignWorker
 from tests.support.campaigns import named_recipient
-from tests.support.service import authority, meta
+from tests.support.service import Service, authority, meta
 from tests.support.shards import issue_many
 from tests.support.small_card import value
 
@@ -167,3 +169,49 @@ async def test_what_is_held_as_a_whole_is_waited_for(worker: CampaignWorker) -> 
     assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, 3)
     assert ended.progress.shards == 1
     assert [(await club.get(each)).version for each in issued] == [8] * 3
+
+
+def signed(registry: CollectorRegistry) -> float:
+    """How many signatures a worker made."""
+    return registry.get_sample_value("passmill_signatures_total", {"outcome": "signed"}) or 0.0
+
+
+async def looked(worker: CampaignWorker, campaign: Campaign, times: int) -> None:
+    """Waits until a shard has looked so often whether passes are free: each time it locks the
+    campaign, which leaves another transaction's number on the row."""
+    seen: set[str] = set()
+    async with asyncio.timeout(30):
+        while len(seen) <= times:
+            [row] = await worker.club.tenant.fetch(
+                "SELECT xmax::text FROM campaigns WHERE campaign_id = $1",
+                UUID(campaign.campaign_id),
+            )
+            seen.add(row["xmax"])
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+async def test_what_is_held_is_signed_once(
+    worker: CampaignWorker, service: Service, is_changed: bool
+) -> None:
+    """A shard that looks again and again at passes that somebody holds signs each of them once, and
+    once more only when they are free and were changed meanwhile."""
+    registry, club = CollectorRegistry(), worker.club
+    issued = await issue_many(club, 20)
+    update = UpdateAction(template_id=club.template_id, values={"tier": value("Gold")})
+    async with open_worker(service.settings, registry=registry) as services:
+        counted = replace(worker, services=services)
+        async with asyncio.TaskGroup() as tasks:
+            async with worker.services.database.transaction(club.tenant.caller) as tx:
+                await tx.execute(
+                    "UPDATE passes SET version = 7"
+                    if is_changed
+                    else "SELECT FROM passes FOR UPDATE"
+                )
+                campaign = await load(counted, CampaignAction(update=update), issued)
+                serving = tasks.create_task(counted.serve_due())
+                await looked(worker, campaign, 6)
+                assert not serving.done()
+            await serving
+    assert (await worker.get(campaign)).progress.succeeded == 20
+    assert signed(registry) == (40 if is_changed else 20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -79,17 +79,16 @@ async def read_passes(tx: Transaction, pass_ids: Sequence[PassId]) -> dict[PassI
     return {each.wallet_pass.pass_id: each for each in found}
 
 
-async def lock_free(tx: Transaction, versions: Mapping[PassId, int]) -> set[PassId]:
-    """Those of these passes that nobody holds, and that still have these versions; they are locked
-    until the transaction ends."""
+async def lock_free(tx: Transaction, pass_ids: Collection[PassId]) -> dict[PassId, int]:
+    """Those of these passes that nobody holds, with their versions; they are locked until the
+    transaction ends."""
     rows = await tx.fetch(
         "SELECT pass_id, version FROM passes WHERE tenant_id = $1 AND pass_id = ANY($2)"
         " FOR NO KEY UPDATE SKIP LOCKED",
         tx.tenant_id,
-        list(versions),
+        list(pass_ids),
     )
-    found = {PassId(UUID(int=row["pass_id"].int)): row["version"] for row in rows}
-    return {pass_id for pass_id, version in found.items() if version == versions[pass_id]}
+    return {PassId(UUID(int=row["pass_id"].int)): row["version"] for row in rows}
 
 
 async def write_changed(

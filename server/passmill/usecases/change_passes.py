@@ -278,26 +278,41 @@ class ChangePasses:
 
     async def _write_free(self, work: ShardWork, change: ShardChange, progress: _Progress) -> None:
         """As `_write`, of the passes that nobody holds; the others are left to another shard. Until
-        that is served they count as failed. AppError UNAVAILABLE when there are none for long."""
+        that is served they count as failed. Made again is only what is free and changed meanwhile.
+        AppError UNAVAILABLE when there are none for long."""
+        is_fresh = False
         for _ in range(_LOOKS):
-            if await self._take_free(work, change, progress):
-                self._count(change, progress)
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
-            targets = [each.target for each in progress.changed.values()]
-            progress.changed.clear()
-            await self._prepare(work.caller, change, targets, progress)
+            try:
+                if await self._take_free(work, change, progress, is_fresh=is_fresh):
+                    self._count(change, progress)
+                    return
+            except _PassesMoved as moved:
+                targets = [progress.changed.pop(pass_id).target for pass_id in moved.pass_ids]
+                await self._prepare(work.caller, change, targets, progress)
+                is_fresh = True
+            else:
+                is_fresh = False
+                await asyncio.sleep(_LOOK_SECONDS)
         raise moving()
 
-    async def _take_free(self, work: ShardWork, change: ShardChange, progress: _Progress) -> bool:
+    async def _take_free(
+        self, work: ShardWork, change: ShardChange, progress: _Progress, *, is_fresh: bool
+    ) -> bool:
+        """_PassesMoved with what is free but changed, unless `is_fresh`: it was made a moment ago,
+        so what moved since is held more often than not."""
         async with self._database.transaction(work.caller) as tx:
             # As whoever pauses or cancels it: the campaign first.
             await campaigns.lock_campaign(tx, work.campaign.campaign_id)
             if not await shards.take_shard(tx, work.campaign.campaign_id, work.shard):
                 raise ShardDone
-            free = await changed_passes.lock_free(
-                tx, {pass_id: each.before.version for pass_id, each in progress.changed.items()}
-            )
+            versions = await changed_passes.lock_free(tx, progress.changed)
+            free = {
+                pass_id
+                for pass_id, version in versions.items()
+                if version == progress.changed[pass_id].before.version
+            }
+            if not is_fresh and len(free) < len(versions):
+                raise _PassesMoved(versions.keys() - free)
             if progress.changed and not free:
                 return False
             held = [
