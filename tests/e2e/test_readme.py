@@ -33,6 +33,11 @@ MAKE_TARGETS = {
     "make demo": "/passmill demo",  # run by tests/e2e/test_demo.py
     "make dev": "/passmill dev",  # run below
     "make test": "-m pytest",
+    "make faults": "tests/faults/scenario.py",
+    "make fanout": "-m tests.faults.fanout",
+    "make neighbours": "-m tests.faults.neighbours",
+    "make push-faults": "-m tests.push.scenario",
+    "make probe": "tests/edge/test_probing.py",
     "make lint": "ruff check",
     "make types": "mypy --strict",
     "make bench": "bench/*.py",
