@@ -76,8 +76,6 @@ from passmill.usecases.upload_signing_identity import UploadSigningIdentity
 from passmill.usecases.void_pass import VoidPass
 from passmill.usecases.watch_identities import WatchIdentities
 
-_START_SECONDS = 30.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
