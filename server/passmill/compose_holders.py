@@ -19,7 +19,9 @@ def holder_servicer(
 ) -> holder_service.HolderServicer:
     """HolderService on a frame."""
     mutator, clock = frame.mutator, frame.clock
-    find_holder = FindHolder(database=frame.database, find_pass=find_pass, keyring=frame.keyring)
+    find_holder = FindHolder(
+        database=frame.database, find_pass=find_pass, keyring=frame.keyring, clock=clock
+    )
     return holder_service.HolderServicer(
         use_cases=holder_service.HolderUseCases(
             find_holder=find_holder,

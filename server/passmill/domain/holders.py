@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from passmill.domain.ids import HolderId, PassId, ProgramId, TemplateId
+from passmill.domain.ledger import Balance
 from passmill.domain.passes import PassState
 from passmill.domain.reference_ids import ReferenceNumber
 from passmill.domain.telephones import is_e164, without_punctuation
@@ -154,8 +155,9 @@ class HolderRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownHolder:
     """A holder with what is linked to it, the oldest first. `holder` None: a pass that was never
-    linked, and whoever has it."""
+    linked, and whoever has it. `balances`: of the passes' accounts, by account and unit."""
 
     holder: HolderRecord | None
     identities: Sequence[LinkedIdentity]
     passes: Sequence[HeldPass]
+    balances: Sequence[Balance] = ()

@@ -14,6 +14,7 @@ from passmill.domain.holders import (
 from passmill.domain.passes import PassState
 from passmill.domain.reference_ids import format_reference_id
 from passmill.errors import invalid_field
+from passmill.rpc.convert_balance import balance_to_proto
 from passmill.rpc.convert_pass import ref_from_proto
 from passmill.rpc.convert_time import timestamp
 from passmill.usecases.find_holder import HolderRef
@@ -52,6 +53,7 @@ def known_holder_to_proto(known: KnownHolder) -> holder_pb2.KnownHolder:
     message = holder_pb2.KnownHolder(
         identities=[_identity_to_proto(each) for each in known.identities],
         passes=[_held_to_proto(each) for each in known.passes],
+        balances=[balance_to_proto(each) for each in known.balances],
     )
     if (holder := known.holder) is not None:
         message.holder_id = str(holder.holder_id)

@@ -43,6 +43,8 @@ _IN_CAMPAIGN: Final = "recipient for recipient, by store.erased_recipients"
 _OPERATORS: Final = "the operator's own"
 _RANDOM: Final = "random numbers, hashes or keys"
 _STATES: Final = "words of ours"
+_LEDGER: Final = "what a till calls a sale, under the id of a pass; entries are never changed"
+_STAFF: Final = "who of staff it was, not whose pass"
 
 ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
     {
@@ -81,6 +83,13 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
             columns=_columns("token info signature"),
             how="deleted",
             statement="DELETE FROM personalizations WHERE tenant_id = $1 AND pass_id = ANY($2)",
+        ),
+        "redemptions": Erased(
+            columns=_columns("undo reverse_reason"),
+            how="overwritten; who had what, under the id of a pass, stays",
+            statement="UPDATE redemptions SET undo = NULL, reverse_reason = ''"
+            " WHERE tenant_id = $1 AND pass_id = ANY($2)"
+            " AND (undo IS NOT NULL OR reverse_reason <> '')",
         ),
     }
 )
@@ -157,6 +166,46 @@ KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
         "stopped_topics": (Kept(columns=_columns("pass_type_identifier reason"), why=_STATES),),
         "push_counts": (Kept(columns=_columns("pass_type_identifier reason"), why=_STATES),),
         "install_counts": (Kept(columns=_columns("system_version"), why="counts of many"),),
+        "balance_units": (Kept(columns=_columns("unit slot value_currency"), why=_OPERATORS),),
+        "tiers": (Kept(columns=_columns("tier unit slot slot_value"), why=_OPERATORS),),
+        "balances": (Kept(columns=_columns("unit"), why=_OPERATORS),),
+        "ledger_entries": (
+            Kept(columns=_columns("unit"), why=_OPERATORS),
+            Kept(columns=_columns("reference"), why=_LEDGER),
+        ),
+        "holds": (
+            Kept(columns=_columns("unit"), why=_OPERATORS),
+            Kept(columns=_columns("reference"), why=_LEDGER),
+        ),
+        "venues": (Kept(columns=_columns("display_name partner"), why=_OPERATORS),),
+        "scanners": (
+            Kept(columns=_columns("display_name rights"), why=_OPERATORS),
+            Kept(columns=_columns("key_id"), why=_RANDOM),
+        ),
+        "scanner_codes": (
+            Kept(columns=_columns("code_hash"), why=_RANDOM),
+            Kept(columns=_columns("rights"), why=_OPERATORS),
+        ),
+        "offers": (
+            Kept(
+                columns=_columns("display_name cost_unit worth_unit tiers attention mark"),
+                why=_OPERATORS,
+            ),
+        ),
+        "counter_policies": (
+            Kept(columns=_columns("demands photo_slot tier_slot attention_slots"), why=_OPERATORS),
+        ),
+        "redemptions": (
+            Kept(columns=_columns("key_id"), why=_RANDOM),
+            Kept(columns=_columns("cost_unit"), why=_OPERATORS),
+            Kept(columns=_columns("staff"), why=_STAFF),
+        ),
+        "check_ins": (Kept(columns=_columns("in_staff out_staff"), why=_STAFF),),
+        "offline_scans": (
+            Kept(columns=_columns("origin fingerprint"), why=_RANDOM),
+            Kept(columns=_columns("outcome reason action"), why=_STATES),
+            Kept(columns=_columns("staff"), why=_STAFF),
+        ),
     }
 )
 """By table."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from passmill.domain.callers import Caller
+from passmill.domain.clock import Clock
 from passmill.domain.holders import Identity, KnownHolder
 from passmill.domain.ids import HolderId, PassId, parse_uuid
 from passmill.domain.keyring import Keyring
+from passmill.domain.ledger import AccountId, Balance
 from passmill.errors import not_found
 from passmill.store import holders
+from passmill.store.accounts import find_accounts
 from passmill.store.database import Database, Transaction
 from passmill.store.holders import IdentityKey
+from passmill.store.ledger import get_balances
 from passmill.usecases.find_pass import FindPass, PassRef
 
 MOST_FOUND: Final = 20
@@ -51,12 +56,15 @@ class FoundHolders:
 class FindHolder:
     """Resolves references, and finds holders."""
 
-    __slots__ = ("_database", "_find_pass", "_keyring")
+    __slots__ = ("_clock", "_database", "_find_pass", "_keyring")
 
-    def __init__(self, *, database: Database, find_pass: FindPass, keyring: Keyring) -> None:
+    def __init__(
+        self, *, database: Database, find_pass: FindPass, keyring: Keyring, clock: Clock
+    ) -> None:
         self._database = database
         self._find_pass = find_pass
         self._keyring = keyring
+        self._clock = clock
 
     def key_of(self, caller: Caller, identity: Identity) -> IdentityKey:
         """How the caller's tenant keeps an identity."""
@@ -81,7 +89,7 @@ class FindHolder:
         """The holder that a reference names. AppError NOT_FOUND when there is none."""
         key = await self.resolve(caller, ref)
         async with self._database.transaction(caller, read_only=True) as tx:
-            return await _known(
+            return await self._known(
                 tx,
                 [] if key.holder_id is None else [key.holder_id],
                 [] if key.pass_id is None else [key.pass_id],
@@ -94,7 +102,7 @@ class FindHolder:
             holder_id = await holders.find_identity(tx, key)
             if holder_id is None:
                 return None
-            return (await _known(tx, [holder_id], [])).holders[0]
+            return (await self._known(tx, [holder_id], [])).holders[0]
 
     async def by_phone(self, caller: Caller, identity: Identity) -> FoundHolders:
         """The holders that a telephone number was linked to, or whose passes show it."""
@@ -102,7 +110,7 @@ class FindHolder:
         async with self._database.transaction(caller, read_only=True) as tx:
             linked = await holders.find_identity(tx, key)
             pass_ids = await holders.passes_with_phone(tx, identity.text, at_most=MOST_FOUND + 1)
-            return await _known(tx, [] if linked is None else [linked], pass_ids)
+            return await self._known(tx, [] if linked is None else [linked], pass_ids)
 
     async def by_external_id(self, caller: Caller, system: str, external_id: str) -> FoundHolders:
         """The holders of passes issued with an id."""
@@ -110,12 +118,28 @@ class FindHolder:
             pass_ids = await holders.passes_with_external_id(
                 tx, system, external_id, at_most=MOST_FOUND + 1
             )
-            return await _known(tx, [], pass_ids)
+            return await self._known(tx, [], pass_ids)
+
+    async def _known(
+        self, tx: Transaction, holder_ids: list[HolderId], pass_ids: list[PassId]
+    ) -> FoundHolders:
+        found = await holders.read_known(tx, holder_ids, pass_ids)
+        is_cut = len(found) > MOST_FOUND or len(pass_ids) > MOST_FOUND
+        told = found[:MOST_FOUND]
+        accounts = await find_accounts(
+            tx, [held.pass_id for known in told for held in known.passes]
+        )
+        balances = await get_balances(tx, sorted(set(accounts.values())), now=self._clock.now())
+        return FoundHolders(
+            holders=tuple(_with_balances(known, accounts, balances) for known in told),
+            is_cut=is_cut,
+        )
 
 
-async def _known(
-    tx: Transaction, holder_ids: list[HolderId], pass_ids: list[PassId]
-) -> FoundHolders:
-    found = await holders.read_known(tx, holder_ids, pass_ids)
-    is_cut = len(found) > MOST_FOUND or len(pass_ids) > MOST_FOUND
-    return FoundHolders(holders=tuple(found[:MOST_FOUND]), is_cut=is_cut)
+def _with_balances(
+    known: KnownHolder,
+    accounts: Mapping[PassId, AccountId],
+    balances: Mapping[tuple[AccountId, str], Balance],
+) -> KnownHolder:
+    own = {accounts[held.pass_id] for held in known.passes}
+    return replace(known, balances=[balances[key] for key in sorted(balances) if key[0] in own])
