@@ -18,7 +18,7 @@ from passmill.compose_claims import enrolment_servicer
 from passmill.compose_counter import counter_services
 from passmill.compose_devices import device_servicer, event_servicer
 from passmill.compose_frame import Frame, Rendering, open_frame
-from passmill.compose_holders import holder_servicer
+from passmill.compose_holders import holder_services
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.keyring import Keyring
 from passmill.rpc import (
@@ -29,7 +29,6 @@ from passmill.rpc import (
     device_service,
     enrolment_service,
     event_service,
-    holder_service,
     pass_service,
     program_service,
     server,
@@ -141,10 +140,7 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
             ),
             enrolment_service.SERVICE: (enrolment_servicer(frame), enrolment_service.RULES),
             **counter_services(frame, find_pass=find_pass, edit_pass=edit_pass),
-            holder_service.SERVICE: (
-                holder_servicer(frame, find_pass=find_pass, edit_pass=edit_pass),
-                holder_service.RULES,
-            ),
+            **holder_services(frame, find_pass=find_pass, edit_pass=edit_pass),
         },
         admin={
             admin_service.SERVICE: (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from passmill.compose_frame import Frame
-from passmill.rpc import holder_service
+from passmill.domain.rates import Rates
+from passmill.rpc import holder_service, server
 from passmill.usecases.complete_erasures import CompleteErasures
 from passmill.usecases.edit_pass import EditPass
 from passmill.usecases.erase_holder import EraseHolder
@@ -14,13 +15,25 @@ from passmill.usecases.link_pass import LinkPass
 from passmill.usecases.unlink_identity import UnlinkIdentity
 
 
-def holder_servicer(
+def holder_services(
     frame: Frame, *, find_pass: FindPass, edit_pass: EditPass
-) -> holder_service.HolderServicer:
+) -> server.PublishedServices:
     """HolderService on a frame."""
+    servicer = _holder_servicer(frame, find_pass, edit_pass)
+    return {holder_service.SERVICE: (servicer, holder_service.RULES)}
+
+
+def _holder_servicer(
+    frame: Frame, find_pass: FindPass, edit_pass: EditPass
+) -> holder_service.HolderServicer:
+    limits = frame.settings.counter
     mutator, clock = frame.mutator, frame.clock
     find_holder = FindHolder(
-        database=frame.database, find_pass=find_pass, keyring=frame.keyring, clock=clock
+        database=frame.database,
+        find_pass=find_pass,
+        keyring=frame.keyring,
+        clock=clock,
+        misses=Rates(per_second=limits.look_ups_per_second, burst=limits.look_up_burst),
     )
     return holder_service.HolderServicer(
         use_cases=holder_service.HolderUseCases(

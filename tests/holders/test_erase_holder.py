@@ -1,12 +1,15 @@
 """EraseHolder: nothing of a person is left, the passes are stopped, and others are as they were."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 
+from passmill.domain.claims import KnownHolder, known_from_json, known_to_json
+from passmill.domain.passes import Holder as DomainHolder
 from passmill.rpc.convert_template import values_to_proto
 from passmill.store.erasure import ERASED
 from passmill.store.push_jobs import PushPayload
@@ -135,6 +138,7 @@ async def fill(club: Club, worker: CampaignWorker) -> Filled:
         WORD,
         WORD.encode(),
     )
+    await plant_at_counter(club, passes[0])
     await void(club, passes[0])
     await club.tenant.fetch(
         "UPDATE passes SET void_reason = $2 WHERE pass_id = $1", uuid_of(passes[0]), WORD
@@ -150,6 +154,50 @@ async def fill(club: Club, worker: CampaignWorker) -> Filled:
         other_id=results[0].pass_id,
         issuing=issuing,
         changing=changing,
+    )
+
+
+async def plant_at_counter(club: Club, wallet_pass: Pass) -> None:
+    """What the claim of a pass and its use leave behind: a link for one person, one for many, and
+    one that gives the pass; a claim under way; a redemption that was taken back."""
+    tenant_id, pass_id = int(club.tenant.tenant_id), uuid_of(wallet_pass)
+    known = known_to_json(KnownHolder(holder=DomainHolder(name=WORD), tags=("zanzibar",)))
+    nobody = known_to_json(KnownHolder(holder=DomainHolder(name="Everybody")))
+    for number, (draft_of, most, gives) in enumerate(
+        [(known, 1, None), (nobody, 5, None), (known, None, pass_id)]
+    ):
+        link_id = uuid.uuid4()
+        await club.tenant.fetch(
+            "INSERT INTO claim_links (tenant_id, link_id, token_hash, template_id,"
+            " revision_number, pass_id, draft, fields, default_region, max_uses, once_per_person,"
+            " source, utm, create_time) VALUES ($1, $2, $3, $4, 0, $5, $6, '[]', '', $7, true, '',"
+            " '{}', now())",
+            tenant_id,
+            link_id,
+            link_id.bytes,
+            uuid.UUID(club.template_id),
+            gives,
+            draft_of,
+            most,
+        )
+        await club.tenant.fetch(
+            "INSERT INTO claims (tenant_id, claim_id, link_id, key_hash, person_hash, answers,"
+            " pass_id, create_time) VALUES ($1, $2, $3, $4, convert_to($5, 'UTF8'), $5, $6, now())",
+            tenant_id,
+            uuid.uuid4(),
+            link_id,
+            bytes([number]),
+            WORD,
+            pass_id,
+        )
+    await club.tenant.fetch(
+        "INSERT INTO redemptions (tenant_id, redemption_id, pass_id, offer_id, use_number, key_id,"
+        " staff, scan_time, create_time, is_offline, undo, reverse_reason) VALUES"
+        " ($1, gen_random_uuid(), $2, gen_random_uuid(), 1, '', 'Till 3', now(), now(), false, $3,"
+        " $3)",
+        tenant_id,
+        pass_id,
+        WORD,
     )
 
 
@@ -172,6 +220,10 @@ async def test_no_word_of_a_person_is_left(rowing_club: Club, worker: CampaignWo
     assert await desk.events("holder.erased") == []
     await worker.services.complete_erasures()
     assert await where(rowing_club) == {}
+    links = await rowing_club.tenant.fetch("SELECT draft FROM claim_links ORDER BY max_uses")
+    names = [known_from_json(each["draft"]).holder.name for each in links]
+    assert names == ["", "Everybody", ""]
+    assert await rowing_club.tenant.count("redemptions") == 1
     assert (await desk.get(filled.holder_id)).HasField("erase_end_time")
     await worker.services.complete_erasures()
     [told] = await desk.events("holder.erased")

@@ -3,11 +3,13 @@
 import pytest
 
 from passmill.v1 import holder_service_pb2 as pb
+from passmill.v1.balance_service_pb2 import JoinAccountRequest
 from passmill.v1.holder_pb2 import KnownHolder
 from passmill.v1.wallet_pass_pb2 import Pass
-from tests.support.holders import Desk, card, ids_of, phone, ref
+from tests.support.balances import open_till
+from tests.support.holders import Desk, card, customer, email, ids_of, phone, ref
 from tests.support.refusals import refused
-from tests.support.service import Club
+from tests.support.service import Club, Service, by_id, meta
 from tests.support.small_card import draft
 from tests.support.voiding import void
 
@@ -87,3 +89,46 @@ async def test_a_number_that_is_none_is_refused(rowing_club: Club, number: str) 
     desk = Desk(club=rowing_club)
     refusal = await refused(desk.stub.FindHolder(pb.FindHolderRequest(phone=number)))
     assert (refusal.reason, set(refusal.fields)) == ("INVALID_FIELD", {"phone"})
+
+
+async def test_balances_are_the_accounts(rowing_club: Club) -> None:
+    """A holder's balances are those of all accounts of the passes: of one that two passes share
+    once, and after an erasure still, under the ids of the passes."""
+    desk, till = Desk(club=rowing_club), await open_till(rowing_club)
+    first, second, alone = [await rowing_club.issue() for _ in range(3)]
+    joining = JoinAccountRequest(ref=by_id(second), account_of=by_id(first), meta=meta())
+    assert not (await till.stub.JoinAccount(joining)).refusal
+    await till.post(first, 100)
+    await till.post(second, 20)
+    await till.post(alone, 7)
+    await desk.link(first, card("one"))
+    for each in (second, alone):
+        await desk.link_pass(first, each)
+    known = await desk.identify(card("one"))
+    assert known is not None
+    wanted = {(first.pass_id, "points"): 120, (alone.pass_id, "points"): 7}
+    for found in (known, await desk.get(alone)):
+        assert {(each.account_id, each.unit): each.balance for each in found.balances} == wanted
+    stranger = await rowing_club.issue()
+    assert list((await desk.get(stranger)).balances) == []
+    await desk.erase(first)
+    after = await desk.get(first)
+    assert {(each.account_id, each.unit): each.balance for each in after.balances} == wanted
+
+
+async def test_whoever_guesses_has_to_wait(service: Service, rowing_club: Club) -> None:
+    """A till that names sixty customer numbers that are nobody's has to wait, with the next one and
+    any address or number; payment cards, most of which are nobody's, it may go on to ask for."""
+    held = await rowing_club.issue()
+    desk = Desk(club=rowing_club)
+    await desk.link(held, card("known"))
+    stub = desk.stub
+    for at in range(service.settings.counter.look_up_burst):
+        guess = pb.IdentifyHolderRequest(identity=customer(str(at)))
+        assert not (await stub.IdentifyHolder(guess)).HasField("holder")
+    for identity in (customer("one more"), phone("+12065550123"), email("ada@club.example")):
+        refusal = await refused(stub.IdentifyHolder(pb.IdentifyHolderRequest(identity=identity)))
+        assert refusal.reason == "RATE_LIMITED"
+    for _ in range(100):
+        assert await desk.identify(card("unknown")) is None
+    assert await desk.identify(card("known")) is not None

@@ -29,7 +29,6 @@ from passmill_client.operations import (
     claims,
     devices,
     events,
-    holders,
     passes,
     programs,
     templates,
@@ -129,12 +128,6 @@ class Client(Counter):
     get_push_statistics = blocking(devices.get_push_statistics)
     get_convergence = blocking(devices.get_convergence)
     request_push = blocking(devices.request_push)
-    find_holder = blocking(holders.find_holder)
-    identify_holder = blocking(holders.identify_holder)
-    link_identity = blocking(holders.link_identity)
-    unlink_identity = blocking(holders.unlink_identity)
-    link_pass = blocking(holders.link_pass)
-    erase_holder = blocking(holders.erase_holder)
 
     create_claim_link = blocking(claims.create_claim_link)
     batch_create_claim_links = blocking(claims.batch_create_claim_links)
@@ -300,12 +293,6 @@ class AsyncClient(AsyncCounter):
     get_push_statistics = awaiting(devices.get_push_statistics)
     get_convergence = awaiting(devices.get_convergence)
     request_push = awaiting(devices.request_push)
-    find_holder = awaiting(holders.find_holder)
-    identify_holder = awaiting(holders.identify_holder)
-    link_identity = awaiting(holders.link_identity)
-    unlink_identity = awaiting(holders.unlink_identity)
-    link_pass = awaiting(holders.link_pass)
-    erase_holder = awaiting(holders.erase_holder)
 
     create_claim_link = awaiting(claims.create_claim_link)
     batch_create_claim_links = awaiting(claims.batch_create_claim_links)

@@ -1,11 +1,11 @@
-"""What clients do at the counter: manage it, verify and redeem, book points. What each method does
-is said at its operation."""
+"""What clients do at the counter: manage it, verify and redeem, book points, know holders. What
+each method does is said at its operation."""
 
 from __future__ import annotations
 
 from passmill_client.awaiting import AsyncConnection, async_paging, awaiting
 from passmill_client.blocking import Connection, blocking, paging
-from passmill_client.operations import balances, counter, scans
+from passmill_client.operations import balances, counter, holders, scans
 
 
 class Counter(Connection):
@@ -49,6 +49,13 @@ class Counter(Connection):
     list_entries = paging(balances.list_entries)
     join_account = blocking(balances.join_account)
 
+    find_holder = blocking(holders.find_holder)
+    identify_holder = blocking(holders.identify_holder)
+    link_identity = blocking(holders.link_identity)
+    unlink_identity = blocking(holders.unlink_identity)
+    link_pass = blocking(holders.link_pass)
+    erase_holder = blocking(holders.erase_holder)
+
 
 class AsyncCounter(AsyncConnection):
     """The counter, for tasks."""
@@ -90,3 +97,10 @@ class AsyncCounter(AsyncConnection):
     get_balance = awaiting(balances.get_balance)
     list_entries = async_paging(balances.list_entries)
     join_account = awaiting(balances.join_account)
+
+    find_holder = awaiting(holders.find_holder)
+    identify_holder = awaiting(holders.identify_holder)
+    link_identity = awaiting(holders.link_identity)
+    unlink_identity = awaiting(holders.unlink_identity)
+    link_pass = awaiting(holders.link_pass)
+    erase_holder = awaiting(holders.erase_holder)

@@ -79,7 +79,7 @@ class HolderServicer:
 
     async def identify_holder(self, request: pb.IdentifyHolderRequest, call: Call) -> Message:
         """Finds the holder of an identity."""
-        known = await self._use_cases.find_holder.by_identity(
+        known = await self._use_cases.find_holder.identify(
             call.caller, identity_from_proto(request.identity)
         )
         return pb.IdentifyHolderResponse(

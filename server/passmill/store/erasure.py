@@ -84,6 +84,19 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
             how="deleted",
             statement="DELETE FROM personalizations WHERE tenant_id = $1 AND pass_id = ANY($2)",
         ),
+        "claim_links": Erased(
+            columns=_columns("draft"),
+            how="overwritten where it was for one person, or gives one of the passes",
+            statement='UPDATE claim_links SET draft = \'["", "", {}, "{}", null, []]\''
+            " WHERE tenant_id = $1 AND (pass_id = ANY($2) OR (max_uses = 1 AND link_id IN ("
+            "SELECT link_id FROM claims WHERE tenant_id = $1 AND pass_id = ANY($2))))",
+        ),
+        "claims": Erased(
+            columns=_columns("person_hash answers"),
+            how="overwritten",
+            statement="UPDATE claims SET person_hash = NULL, answers = ''"
+            " WHERE tenant_id = $1 AND pass_id = ANY($2)",
+        ),
         "redemptions": Erased(
             columns=_columns("undo reverse_reason"),
             how="overwritten; who had what, under the id of a pass, stays",
@@ -170,7 +183,7 @@ KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
         "tiers": (Kept(columns=_columns("tier unit slot slot_value"), why=_OPERATORS),),
         "balances": (Kept(columns=_columns("unit"), why=_OPERATORS),),
         "ledger_entries": (
-            Kept(columns=_columns("unit"), why=_OPERATORS),
+            Kept(columns=_columns("unit venue"), why=_OPERATORS),
             Kept(columns=_columns("reference"), why=_LEDGER),
         ),
         "holds": (
@@ -195,6 +208,11 @@ KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
         "counter_policies": (
             Kept(columns=_columns("demands photo_slot tier_slot attention_slots"), why=_OPERATORS),
         ),
+        "claim_links": (
+            Kept(columns=_columns("token_hash"), why=_RANDOM),
+            Kept(columns=_columns("fields default_region source utm"), why=_OPERATORS),
+        ),
+        "claims": (Kept(columns=_columns("key_hash"), why=_RANDOM),),
         "redemptions": (
             Kept(columns=_columns("key_id"), why=_RANDOM),
             Kept(columns=_columns("cost_unit"), why=_OPERATORS),

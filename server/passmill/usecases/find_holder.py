@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from passmill.domain.callers import Caller
 from passmill.domain.clock import Clock
-from passmill.domain.holders import Identity, KnownHolder
+from passmill.domain.holders import Identity, IdentityKind, KnownHolder
 from passmill.domain.ids import HolderId, PassId, parse_uuid
 from passmill.domain.keyring import Keyring
 from passmill.domain.ledger import AccountId, Balance
-from passmill.errors import not_found
+from passmill.domain.rates import Rates
+from passmill.errors import AppError, Reason, not_found
 from passmill.store import holders
 from passmill.store.accounts import find_accounts
 from passmill.store.database import Database, Transaction
@@ -56,15 +58,23 @@ class FoundHolders:
 class FindHolder:
     """Resolves references, and finds holders."""
 
-    __slots__ = ("_clock", "_database", "_find_pass", "_keyring")
+    __slots__ = ("_clock", "_database", "_find_pass", "_keyring", "_misses")
 
     def __init__(
-        self, *, database: Database, find_pass: FindPass, keyring: Keyring, clock: Clock
+        self,
+        *,
+        database: Database,
+        find_pass: FindPass,
+        keyring: Keyring,
+        clock: Clock,
+        misses: Rates,
     ) -> None:
+        """`misses`: how often each till's key may name an identity that is nobody's."""
         self._database = database
         self._find_pass = find_pass
         self._keyring = keyring
         self._clock = clock
+        self._misses = misses
 
     def key_of(self, caller: Caller, identity: Identity) -> IdentityKey:
         """How the caller's tenant keeps an identity."""
@@ -94,6 +104,22 @@ class FindHolder:
                 [] if key.holder_id is None else [key.holder_id],
                 [] if key.pass_id is None else [key.pass_id],
             )
+
+    async def identify(self, caller: Caller, identity: Identity) -> KnownHolder | None:
+        """As `by_identity`, for tills. Numbers and addresses can be guessed: a key that names too
+        many that are nobody's has to wait. Payment cards cannot, and most are nobody's. AppError
+        RATE_LIMITED."""
+        is_guessable = identity.kind is not IdentityKind.PAYMENT_CARD
+        if is_guessable and (wait := self._misses.wait(caller.key_id)) > 0:
+            raise AppError(
+                reason=Reason.RATE_LIMITED,
+                message="This key has named too many identities that are nobody's. Wait.",
+                retry_after=timedelta(seconds=wait),
+            )
+        known = await self.by_identity(caller, identity)
+        if is_guessable and known is None:
+            self._misses.charge(caller.key_id)
+        return known
 
     async def by_identity(self, caller: Caller, identity: Identity) -> KnownHolder | None:
         """The holder that an identity was linked to."""
