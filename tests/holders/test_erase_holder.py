@@ -162,9 +162,9 @@ async def plant_at_counter(club: Club, wallet_pass: Pass) -> None:
     one that gives the pass; a claim under way; a redemption that was taken back."""
     tenant_id, pass_id = int(club.tenant.tenant_id), uuid_of(wallet_pass)
     known = known_to_json(KnownHolder(holder=DomainHolder(name=WORD), tags=("zanzibar",)))
-    nobody = known_to_json(KnownHolder(holder=DomainHolder(name="Everybody")))
+    common = known_to_json(KnownHolder(tags=("everybody",)))
     for number, (draft_of, most, gives) in enumerate(
-        [(known, 1, None), (nobody, 5, None), (known, None, pass_id)]
+        [(known, 1, None), (common, 5, None), (known, None, pass_id)]
     ):
         link_id = uuid.uuid4()
         await club.tenant.fetch(
@@ -220,9 +220,14 @@ async def test_no_word_of_a_person_is_left(rowing_club: Club, worker: CampaignWo
     assert await desk.events("holder.erased") == []
     await worker.services.complete_erasures()
     assert await where(rowing_club) == {}
-    links = await rowing_club.tenant.fetch("SELECT draft FROM claim_links ORDER BY max_uses")
-    names = [known_from_json(each["draft"]).holder.name for each in links]
-    assert names == ["", "Everybody", ""]
+    links = await rowing_club.tenant.fetch(
+        "SELECT draft, revoke_time IS NULL AS is_good FROM claim_links ORDER BY max_uses"
+    )
+    assert [(known_from_json(each["draft"]), each["is_good"]) for each in links] == [
+        (KnownHolder(), False),
+        (KnownHolder(tags=("everybody",)), True),
+        (KnownHolder(), False),
+    ]
     assert await rowing_club.tenant.count("redemptions") == 1
     assert (await desk.get(filled.holder_id)).HasField("erase_end_time")
     await worker.services.complete_erasures()

@@ -58,38 +58,26 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
         "recipient_chunks": Erased(columns=_columns("content"), how=_IN_CAMPAIGN),
         "recipient_failures": Erased(columns=_columns("external_id message"), how=_IN_CAMPAIGN),
         "campaign_shards": Erased(columns=_columns("undo"), how=_IN_CAMPAIGN),
-        # A link that gives one of these passes, or gave them all, is its holder's alone.
-        "claim_links": Erased(
-            columns=_columns("draft"),
-            how="emptied where it is of these passes alone; nobody can use it any more",
-            statement="""
-            UPDATE claim_links AS l SET draft = '{}', revoke_time = coalesce(revoke_time, now())
-            WHERE tenant_id = $1 AND (pass_id = ANY($2) OR (max_uses IS NOT NULL
-                AND link_id = ANY(ARRAY(SELECT c.link_id FROM claims c
-                    WHERE c.tenant_id = $1 AND c.pass_id = ANY($2)))
-                AND NOT EXISTS (SELECT FROM claims o WHERE o.tenant_id = $1
-                    AND o.link_id = l.link_id AND (o.pass_id = ANY($2)) IS NOT TRUE)))
-            """,
-        ),
-        "claims": Erased(
-            columns=_columns("answers person_hash"),
-            how="emptied",
-            statement="""
-            UPDATE claims SET answers = '', person_hash = NULL
-            WHERE tenant_id = $1 AND pass_id = ANY($2)
-            """,
-        ),
         "personalizations": Erased(
             columns=_columns("token info signature"),
             how="deleted",
             statement="DELETE FROM personalizations WHERE tenant_id = $1 AND pass_id = ANY($2)",
         ),
+        # Of one person is a link that gives one of the passes, or that nobody else has claimed by
+        # and that names its holder or was good once: others have what is common to many.
         "claim_links": Erased(
             columns=_columns("draft"),
-            how="overwritten where it was for one person, or gives one of the passes",
-            statement='UPDATE claim_links SET draft = \'["", "", {}, "{}", null, []]\''
-            " WHERE tenant_id = $1 AND (pass_id = ANY($2) OR (max_uses = 1 AND link_id IN ("
-            "SELECT link_id FROM claims WHERE tenant_id = $1 AND pass_id = ANY($2))))",
+            how="emptied where it is of one person; nobody can use it any more",
+            statement="""
+            UPDATE claim_links AS l SET draft = '["", "", {}, "{}", null, []]',
+                revoke_time = coalesce(revoke_time, now())
+            WHERE tenant_id = $1 AND (pass_id = ANY($2) OR (
+                (max_uses = 1 OR draft NOT LIKE '["", "", {}, %')
+                AND link_id = ANY(ARRAY(SELECT c.link_id FROM claims c
+                    WHERE c.tenant_id = $1 AND c.pass_id = ANY($2)))
+                AND NOT EXISTS (SELECT FROM claims o WHERE o.tenant_id = $1
+                    AND o.link_id = l.link_id AND (o.pass_id = ANY($2)) IS NOT TRUE)))
+            """,
         ),
         "claims": Erased(
             columns=_columns("person_hash answers"),
