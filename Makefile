@@ -172,10 +172,10 @@ mutants: build/tools/bin/cargo-mutants ## Change pkpass in hundreds of ways; its
 	echo "== $$noticed of $$all changes noticed; the others: build/mutants/mutants.out/missed.txt"
 	(( all > 0 && 100 * noticed >= 85 * all ))
 
-wheels: tools $(VENV)/packages server/passmill/v1/__init__.py ## Build the wheels of the server and the client into dist/
+wheels: tools $(VENV)/packages server/passmill/v1/__init__.py ## Build the wheels of the server, the client and the till into dist/
 	@rm -rf dist
 	maturin build --quiet --release --out dist
-	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist ./clients/python
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist ./clients/python ./clients/pos
 	ls dist
 
 clean: ## Remove everything that make made, but what `make dev` keeps in .passmill
@@ -256,13 +256,14 @@ server/passmill/v1/__init__.py: $(VENV)/packages proto/generate.py $(PROTOS)
 	$(PY) proto/generate.py code server
 
 # Release profile: an unoptimised signer is no use to anyone, and one profile is one build.
-# The client, pure Python beside the server's generated code, is put on the path as it is.
-$(VENV)/extension: $(VENV)/packages pyproject.toml $(RUST)
+# The client, pure Python beside the server's generated code, is put on the path as it is; the till's
+# command is installed, as it stands on the client.
+$(VENV)/extension: $(VENV)/packages pyproject.toml clients/pos/pyproject.toml $(RUST)
 	@echo "== Native signer (the first build takes a few minutes)"
 	if [[ -x $(BIN)/uv ]]; then
-	    uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	    uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable ./clients/pos
 	else
-	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable ./clients/pos
 	fi
 	echo "$(CURDIR)/clients/python" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/passmill_client.pth"
 	touch $@

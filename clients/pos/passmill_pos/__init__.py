@@ -1,0 +1,1 @@
+"""The counter's side of Passmill: `passmill-pos`."""

@@ -1,0 +1,258 @@
+"""`passmill-pos`: one command, from its arguments to its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from passmill_client import Client, PassmillError
+from passmill_pos import arguments
+from passmill_pos.answers import outcome_of_error
+from passmill_pos.config import Config, ConfigWrong, config_path, read_config
+from passmill_pos.desk import Desk
+from passmill_pos.draining import Drain
+from passmill_pos.enrolling import enrol
+from passmill_pos.intents import Action, Intent
+from passmill_pos.outcomes import ExitStatus
+from passmill_pos.printing import Printer
+from passmill_pos.queue_file import KeyReused, Queue, QueueUnusable
+from passmill_pos.scanned_text import PassName, read_scan
+from passmill_pos.service import Service
+from passmill_pos.wedge import Wedge
+
+KEEP_DONE: Final = timedelta(days=30)
+"""So long the service knows request ids."""
+
+_ACTIONS: Final = {action.value.replace("_", "-"): action for action in Action}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs one command and exits."""
+    parsed = arguments.parser().parse_args(words)
+    sys.exit(run(parsed, os.environ))
+
+
+def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> ExitStatus:
+    """Runs one command; gives the exit status."""
+    printer = Printer(as_json=parsed.json, with_names=parsed.names)
+    say = partial(printer.problem, parsed.command)
+    try:
+        with ExitStack() as stack:
+            return _Counter(parsed, environ, printer, stack).run()
+    except PassmillError as error:
+        return printer.failed(parsed.command, outcome_of_error(error))
+    except ConfigWrong as error:
+        return say(str(error), ExitStatus.USAGE)
+    except KeyReused as error:
+        return say(f"the key {error} was used for something else", ExitStatus.USAGE)
+    except (QueueUnusable, OSError) as error:
+        return say(str(error), ExitStatus.FAILED)
+    except KeyboardInterrupt:
+        return ExitStatus.DONE if parsed.command == "wedge" else ExitStatus.FAILED
+
+
+class _Counter:
+    """What the commands are run with, made as they need it."""
+
+    def __init__(
+        self,
+        parsed: argparse.Namespace,
+        environ: Mapping[str, str],
+        printer: Printer,
+        stack: ExitStack,
+    ) -> None:
+        self._parsed = parsed
+        self._environ = environ
+        self._printer = printer
+        self._stack = stack
+        self._path: Path = parsed.config or config_path(environ)
+        self._config = read_config(self._path, environ)
+
+    def run(self) -> ExitStatus:
+        """The command."""
+        match self._parsed.command:
+            case "find" | "verify":
+                return self._look(self._service(), self._named())
+            case "wedge":
+                return self._wedge()
+            case "enrol":
+                return self._enrol()
+            case "queue":
+                return self._queue_action()
+            case name:
+                name_of_pass = self._named()
+                desk, _ = self._desk()
+                return self._act(desk, name_of_pass, _ACTIONS[name], key=self._parsed.key)
+
+    def _look(self, service: Service, name: PassName) -> ExitStatus:
+        command = "find" if self._parsed.command == "find" else "verify"
+        return self._printer.seen(command, service.verify(name, venue_id=self._config.venue_id))
+
+    def _act(self, desk: Desk, name: PassName, action: Action, *, key: str | None) -> ExitStatus:
+        parsed = self._parsed
+        intent = Intent(
+            action=action,
+            name=name,
+            offer_id=getattr(parsed, "offer", None) or getattr(parsed, "redeem", None) or "",
+            unit=getattr(parsed, "unit", None) or "",
+            amount=_amount(parsed),
+            total=getattr(parsed, "total", 0),
+            currency=getattr(parsed, "currency", ""),
+            reference=getattr(parsed, "reference", ""),
+            staff=self._config.staff if parsed.staff is None else parsed.staff,
+            venue_id=self._config.venue_id,
+        )
+        done = desk.do(intent, key=key or str(uuid4()), is_offline=parsed.offline)
+        return self._printer.done(action.value, done)
+
+    def _wedge(self) -> ExitStatus:
+        parsed = self._parsed
+        if parsed.key is not None:
+            raise ConfigWrong("wedge makes a key for each scan")
+        if (parsed.earn or parsed.burn) and not parsed.unit:
+            raise ConfigWrong("--earn and --burn need --unit")
+        desk, drain = self._desk()
+        service = self._service()
+        action = _wedge_action(parsed)
+
+        def act(name: PassName) -> ExitStatus:
+            if action is not None:
+                return self._act(desk, name, action, key=None)
+            try:
+                return self._look(service, name)
+            except PassmillError as error:
+                return self._printer.failed("verify", outcome_of_error(error))
+
+        def send_kept() -> None:
+            if self._queue.waiting() and not parsed.offline:
+                self._printer.drained_before(drain.run())
+
+        wedge = Wedge(
+            act=act,
+            refuse=lambda message: self._printer.problem("wedge", message, ExitStatus.USAGE),
+            when_idle=send_kept,
+            guard_seconds=parsed.guard,
+        )
+        status = wedge.run(sys.stdin)
+        if status is ExitStatus.DONE:
+            send_kept()
+            status = ExitStatus.KEPT if self._queue.waiting() else status
+        return status
+
+    def _enrol(self) -> ExitStatus:
+        parsed = self._parsed
+        config = replace(
+            self._config,
+            address=parsed.address or self._config.address,
+            ca_file=str(parsed.ca_file.resolve()) if parsed.ca_file else self._config.ca_file,
+            plaintext=parsed.plaintext or self._config.plaintext,
+            api_key="",
+        )
+        if not config.address:
+            raise ConfigWrong("no address: give --address, or set PASSMILL_ADDRESS")
+        self._open_queue()
+        if (waiting := self._queue.waiting()) and not parsed.keep_queue:
+            raise ConfigWrong(
+                f"{waiting} kept entries are of the key that there is: passmill-pos queue drain,"
+                " or --keep-queue"
+            )
+        enrolled = enrol(
+            parsed.code,
+            display_name=parsed.name,
+            config=config,
+            path=self._path,
+            # Nobody is asked for a credential here; a client has one.
+            connect=lambda: _connect(replace(config, api_key="none")),
+        )
+        return self._printer.facts(
+            "enrol",
+            {
+                "scanner": enrolled.scanner_name,
+                "scanner_id": enrolled.scanner_id,
+                "venue": enrolled.venue_name,
+                "venue_id": enrolled.venue_id,
+                "config": str(self._path),
+            },
+        )
+
+    def _queue_action(self) -> ExitStatus:
+        parsed = self._parsed
+        if parsed.queue_action == "list":
+            self._open_queue()
+            return self._printer.entries(self._queue.entries(with_done=parsed.all))
+        if parsed.queue_action == "drop":
+            self._open_queue()
+            if not self._queue.drop(parsed.key):
+                return self._printer.problem("queue", "there is no such key", ExitStatus.REFUSED)
+            return self._printer.facts("queue", {"dropped": parsed.key})
+        _, drain = self._desk()
+        drained = drain.run(wait=True)
+        return self._printer.drained(drained, waiting=self._queue.waiting())
+
+    def _named(self) -> PassName:
+        try:
+            return read_scan(self._parsed.pass_name, by=self._parsed.by)
+        except ValueError as error:
+            raise ConfigWrong(f"PASS {error}") from None
+
+    def _desk(self) -> tuple[Desk, Drain]:
+        self._open_queue()
+        self._queue.forget(before=_now() - KEEP_DONE)
+        service = self._service()
+        drain = Drain(service=service, queue=self._queue)
+        return Desk(service=service, queue=self._queue, drain=drain), drain
+
+    def _open_queue(self) -> None:
+        path = self._config.queue_path(self._environ)
+        self._queue = self._stack.enter_context(Queue(path, now=_now))
+
+    def _service(self) -> Service:
+        config = self._config
+        return Service(
+            self._stack.enter_context(_connect(config)),
+            is_scanner=bool(config.scanner_id),
+            timeout_seconds=config.timeout_seconds,
+        )
+
+
+def _connect(config: Config) -> Client:
+    try:
+        return Client(
+            config.address or None,
+            config.api_key or None,
+            channels=1,
+            timeout=config.timeout_seconds,
+            root_certificates=config.root_certificates,
+            plaintext=config.plaintext,
+        )
+    except ValueError as error:
+        raise ConfigWrong(f"{error}; or run passmill-pos enrol") from None
+
+
+def _wedge_action(parsed: argparse.Namespace) -> Action | None:
+    chosen = {
+        Action.REDEEM: parsed.redeem,
+        Action.CHECK_IN: parsed.check_in,
+        Action.CHECK_OUT: parsed.check_out,
+        Action.EARN: parsed.earn,
+        Action.BURN: parsed.burn,
+    }
+    return next((action for action, value in chosen.items() if value), None)
+
+
+def _amount(parsed: argparse.Namespace) -> int:
+    amounts = (getattr(parsed, name, None) for name in ("amount", "earn", "burn", "most"))
+    return next((amount for amount in amounts if amount), 0)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

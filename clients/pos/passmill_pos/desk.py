@@ -1,0 +1,151 @@
+"""Does what staff want done: noted on the disk first, then tried, then told or kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from passmill_client import PassmillError
+from passmill_pos.answers import is_undecided, is_unreached, outcome_of_error
+from passmill_pos.draining import Drain, Drained
+from passmill_pos.intents import SCANS, Action, Entry, EntryState, Intent, PayStep
+from passmill_pos.outcomes import Json, Outcome, Verdict
+from passmill_pos.queue_file import Queue
+from passmill_pos.service import NoSuchPass, Service
+
+RETRY_AFTER: Final = timedelta(seconds=10)
+"""So long after the service was not reached it is not tried: the queue at the till moves on."""
+DRAIN_AT_ONCE: Final = 100
+"""At most so much of what is kept is sent before something new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What became of an intent, under which key; `drained`: what was sent before it."""
+
+    key: str
+    outcome: Outcome
+    drained: Drained
+
+    def as_json(self) -> dict[str, Json]:
+        """For programs."""
+        return {"key": self.key} | self.outcome.as_json()
+
+
+class Desk:
+    """One counter. QueueUnusable, KeyReused: nothing was begun."""
+
+    def __init__(self, *, service: Service, queue: Queue, drain: Drain) -> None:
+        self._service = service
+        self._queue = queue
+        self._drain = drain
+        # A payment takes three calls.
+        self._lease_seconds = 3 * service.timeout_seconds + 2
+
+    def do(self, intent: Intent, *, key: str, is_offline: bool = False) -> Done:
+        """Does it once, however often it is called with this key (a UUID). `is_offline`: the
+        service is not to be tried."""
+        entry, is_new = self._queue.note(intent, key=key, lease_seconds=self._lease_seconds)
+        drained = Drained()
+        if entry.outcome is not None:
+            return Done(key=key, outcome=entry.outcome, drained=drained)
+        if is_offline or self._queue.is_unreached(within=RETRY_AFTER):
+            return Done(key=key, outcome=self._not_tried(entry, is_new), drained=drained)
+        drained = self._drain.run(limit=DRAIN_AT_ONCE, seconds=self._service.timeout_seconds)
+        if drained.finished:
+            self._queue.renew([entry], seconds=self._lease_seconds)
+        if drained.stopped is not None and drained.stopped.verdict is Verdict.UNREACHED:
+            outcome = self._not_tried(entry, is_new)
+        elif entry.state is EntryState.KEPT and intent.action is not Action.PAY:
+            outcome = self._send_kept(entry)
+        else:
+            outcome = self._try(entry, is_new)
+        return Done(key=key, outcome=outcome, drained=drained)
+
+    def _not_tried(self, entry: Entry, is_new: bool) -> Outcome:
+        if not is_new:
+            if entry.state is EntryState.TRYING:
+                self._queue.keep(entry, is_tried=entry.is_tried)
+            return _kept(entry)
+        if entry.intent.action is Action.PAY:
+            # Nobody knows what there is to pay with.
+            self._queue.drop(entry.key)
+            return Outcome(verdict=Verdict.UNREACHED, reason="unavailable")
+        self._queue.keep(entry, is_tried=False)
+        return _kept(entry)
+
+    def _send_kept(self, entry: Entry) -> Outcome:
+        drained = self._drain.send(entry)
+        found = self._queue.find(entry.key)
+        if found is not None and found.outcome is not None:
+            return found.outcome
+        stopped = drained.stopped
+        if stopped is not None and stopped.verdict is not Verdict.UNREACHED:
+            return stopped
+        return _kept(entry)
+
+    def _try(self, entry: Entry, is_new: bool) -> Outcome:
+        try:
+            if entry.intent.action in SCANS:
+                outcome = self._service.scan(entry)
+            else:
+                outcome = self._try_ledger(entry)
+        except PassmillError as error:
+            return self._failed(entry, error, is_new)
+        except NoSuchPass as no_pass:
+            outcome = no_pass.outcome
+        self._queue.finish(entry, outcome)
+        self._queue.note_reached(True)
+        return outcome
+
+    def _try_ledger(self, entry: Entry) -> Outcome:
+        if not entry.pass_id:
+            intent = entry.intent
+            pass_id = self._service.find_pass_id(intent.name, venue_id=intent.venue_id)
+            entry = self._queue.named(entry, pass_id)
+        if entry.intent.action is not Action.PAY:
+            return self._service.post(entry)
+        if entry.step is not PayStep.CAPTURE:
+            entry = self._queue.step(entry, PayStep.HOLD)
+            held, hold_id = self._service.hold_for_sale(entry)
+            if held.verdict is not Verdict.DONE:
+                return held
+            # From here on it is paid: what cannot be sent now is sent later.
+            entry = self._queue.step(
+                entry, PayStep.CAPTURE, json.dumps({"hold_id": hold_id, "facts": dict(held.facts)})
+            )
+        return self._service.capture(entry)
+
+    def _failed(self, entry: Entry, error: PassmillError, is_new: bool) -> Outcome:
+        if is_unreached(error):
+            self._queue.note_reached(False)
+        outcome = outcome_of_error(error)
+        # It may have got further than the caller knows.
+        entry = self._queue.find(entry.key) or entry
+        if not is_undecided(error):
+            if is_new and entry.step is PayStep.NONE:
+                self._queue.drop(entry.key)
+            else:
+                self._queue.keep(entry, is_tried=True, problem=outcome.reason)
+            return outcome
+        if entry.intent.action is Action.PAY and entry.step is PayStep.NONE:
+            self._queue.drop(entry.key)
+            return outcome
+        self._queue.keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
+        if entry.intent.action is Action.PAY and entry.step is PayStep.HOLD:
+            return replace(outcome, message="Nothing is paid. What may be held is freed later.")
+        return _kept(entry)
+
+
+def _was_sent(entry: Entry) -> bool:
+    return entry.intent.action in SCANS or bool(entry.pass_id)
+
+
+def _kept(entry: Entry) -> Outcome:
+    if entry.intent.action is Action.PAY:
+        if entry.step is not PayStep.CAPTURE:
+            return Outcome(verdict=Verdict.UNREACHED, reason="unavailable")
+        return Outcome(verdict=Verdict.KEPT, facts=json.loads(entry.details)["facts"])
+    return Outcome(verdict=Verdict.KEPT)

@@ -1,0 +1,331 @@
+"""The queue on disk: what was begun at this counter and is not known to have ended.
+
+An intent is written, and on the disk, before it is tried for the first time; so whenever the
+process or the machine dies, what was begun is sent again under the same key. SQLite in WAL mode
+with synchronous=FULL syncs each commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
+Several processes may use one file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Self
+
+from passmill_pos.intents import Entry, EntryState, Intent, PayStep
+from passmill_pos.outcomes import Outcome
+from passmill_pos.scanned_text import NamedBy
+
+LONGEST_LEASE_SECONDS: Final = 120.0
+"""One that ends later was taken before the clock was set back."""
+
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE entries (
+    sequence INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    named_by TEXT NOT NULL,
+    name TEXT NOT NULL,
+    intent TEXT NOT NULL,
+    noted_us INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('trying', 'kept', 'done')),
+    is_tried INTEGER NOT NULL,
+    leased_until REAL NOT NULL,
+    pass_id TEXT NOT NULL DEFAULT '',
+    step TEXT NOT NULL DEFAULT '',
+    details TEXT NOT NULL DEFAULT '',
+    problem TEXT NOT NULL DEFAULT '',
+    outcome TEXT CHECK ((outcome IS NOT NULL) = (state = 'done'))
+);
+CREATE INDEX entries_waiting ON entries (sequence) WHERE state <> 'done';
+CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+_COLUMNS: Final = (
+    "sequence, key, named_by, name, intent, noted_us, state, is_tried, pass_id, step, details,"
+    " problem, outcome"
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class QueueUnusable(Exception):
+    """The file cannot be read or written. Nothing was begun."""
+
+
+class KeyReused(Exception):
+    """The key was used for something else."""
+
+
+class Queue:
+    """The queue in a file; a context manager. QueueUnusable from every method."""
+
+    def __init__(self, path: Path, *, now: Callable[[], datetime]) -> None:
+        """Makes the file when there is none, readable by its owner alone. `now`: aware, UTC."""
+        self._now = now
+        self._path = path
+        with _usable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._database = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA secure_delete = ON")
+        self._prepare()
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def note(self, intent: Intent, *, key: str, lease_seconds: float) -> tuple[Entry, bool]:
+        """Writes down what is about to be tried; gives the entry, and whether it is new: when `key`
+        is known it is the one that there is.
+
+        KeyReused when that is another intent. The entry is this process's for `lease_seconds`.
+        """
+        with self._transaction():
+            if known := self._find(key):
+                if not _is_same(known, intent):
+                    raise KeyReused(key)
+                self._lease_until([known], self._now().timestamp() + lease_seconds)
+                return known, False
+            now = self._now()
+            micros = (now - _EPOCH) // timedelta(microseconds=1)
+            # Of the clock, so that a scanner whose file was lost does not count from 1 again.
+            sequence = max(self._fact("sequence") + 1, micros)
+            self._set_fact("sequence", sequence)
+            self._database.execute(
+                "INSERT INTO entries (sequence, key, named_by, name, intent, noted_us, state,"
+                " is_tried, leased_until) VALUES (?, ?, ?, ?, ?, ?, 'trying', 1, ?)",
+                (
+                    sequence,
+                    key,
+                    intent.name.by,
+                    intent.name.text,
+                    intent.to_json(),
+                    micros,
+                    now.timestamp() + lease_seconds,
+                ),
+            )
+            entry = self._find(key)
+        if entry is None:
+            raise QueueUnusable(f"{self._path} loses what is written")
+        return entry, True
+
+    def find(self, key: str) -> Entry | None:
+        """The entry of this key."""
+        with self._transaction():
+            return self._find(key)
+
+    def lease(self, *, limit: int, seconds: float) -> list[Entry]:
+        """Takes the oldest entries without an outcome that no process is busy with."""
+        with self._transaction():
+            now = self._now().timestamp()
+            rows = self._database.execute(
+                f"SELECT {_COLUMNS} FROM entries WHERE state <> 'done'"  # noqa: S608 - constant
+                " AND leased_until NOT BETWEEN ? AND ? ORDER BY sequence LIMIT ?",
+                (now, now + LONGEST_LEASE_SECONDS, limit),
+            ).fetchall()
+            entries = [_entry(row) for row in rows]
+            self._lease_until(entries, now + seconds)
+        return entries
+
+    def renew(self, entries: Sequence[Entry], *, seconds: float) -> None:
+        """Stays busy with entries."""
+        with self._transaction():
+            self._lease_until(entries, self._now().timestamp() + seconds)
+
+    def give_back(self, entries: Sequence[Entry], *, problem: str = "") -> None:
+        """Is no longer busy with entries, which stay."""
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE entries SET leased_until = 0, problem = ?"
+                " WHERE sequence = ? AND state <> 'done'",
+                [(problem, entry.sequence) for entry in entries],
+            )
+
+    def keep(self, entry: Entry, *, is_tried: bool, problem: str = "") -> Entry:
+        """Marks what staff are told is sent later."""
+        self._update(
+            "state = 'kept', is_tried = ?, problem = ?, leased_until = 0",
+            (is_tried, problem),
+            entry,
+        )
+        return replace(entry, state=EntryState.KEPT, is_tried=is_tried, problem=problem)
+
+    def answered(self, entry: Entry) -> Entry:
+        """Marks that what the service did under the entry's key is over: it refused it."""
+        self._update("is_tried = 0", (), entry)
+        return replace(entry, is_tried=False)
+
+    def named(self, entry: Entry, pass_id: str) -> Entry:
+        """Notes which pass is meant."""
+        self._update("pass_id = ?", (pass_id,), entry)
+        return replace(entry, pass_id=pass_id)
+
+    def step(self, entry: Entry, step: PayStep, details: str = "") -> Entry:
+        """Notes how far a payment is."""
+        self._update("step = ?, details = ?", (step, details), entry)
+        return replace(entry, step=step, details=details)
+
+    def finish(self, entry: Entry, outcome: Outcome) -> Entry:
+        """As `finish_all`."""
+        [finished] = self.finish_all([(entry, outcome)])
+        return finished
+
+    def finish_all(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> list[Entry]:
+        """Notes what became of entries; what another process noted first stays. Telephone numbers
+        are forgotten."""
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE entries SET state = 'done', outcome = ?, problem = '',"
+                " name = CASE named_by WHEN 'phone' THEN '' ELSE name END"
+                " WHERE sequence = ? AND state <> 'done'",
+                [
+                    (json.dumps(outcome.as_json(), ensure_ascii=False), entry.sequence)
+                    for entry, outcome in outcomes
+                ],
+            )
+        return [
+            replace(entry, state=EntryState.DONE, outcome=outcome, problem="")
+            for entry, outcome in outcomes
+        ]
+
+    def drop(self, key: str) -> bool:
+        """Forgets an entry, done or not. False when there is none."""
+        with self._transaction():
+            return self._database.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount > 0
+
+    def forget(self, *, before: datetime) -> None:
+        """Forgets what was noted earlier and is done."""
+        micros = (before - _EPOCH) // timedelta(microseconds=1)
+        with self._transaction():
+            self._database.execute(
+                "DELETE FROM entries WHERE state = 'done' AND noted_us < ?", (micros,)
+            )
+
+    def waiting(self) -> int:
+        """How many entries have no outcome."""
+        with _usable(self._path):
+            row = self._database.execute(
+                "SELECT count(*) FROM entries WHERE state <> 'done'"
+            ).fetchone()
+        return int(row[0])
+
+    def entries(self, *, with_done: bool) -> list[Entry]:
+        """The entries in their order."""
+        with _usable(self._path):
+            rows = self._database.execute(
+                f"SELECT {_COLUMNS} FROM entries"  # noqa: S608 - constant
+                " WHERE ? OR state <> 'done' ORDER BY sequence",
+                (with_done,),
+            ).fetchall()
+        return [_entry(row) for row in rows]
+
+    def note_reached(self, is_reached: bool) -> None:
+        """Notes whether the service answered just now."""
+        with self._transaction():
+            micros = 0 if is_reached else (self._now() - _EPOCH) // timedelta(microseconds=1)
+            if self._fact("unreached") != micros:
+                self._set_fact("unreached", micros)
+
+    def is_unreached(self, *, within: timedelta) -> bool:
+        """Whether the service was last found not to answer, no longer ago than this."""
+        with _usable(self._path):
+            since = self._now() - (_EPOCH + timedelta(microseconds=self._fact("unreached")))
+        return timedelta(0) <= since < within
+
+    def _update(self, change: str, values: Sequence[object], entry: Entry) -> None:
+        with self._transaction():
+            self._database.execute(
+                f"UPDATE entries SET {change} WHERE sequence = ? AND state <> 'done'",  # noqa: S608
+                (*values, entry.sequence),
+            )
+
+    def _lease_until(self, entries: Sequence[Entry], until: float) -> None:
+        self._database.executemany(
+            "UPDATE entries SET leased_until = ? WHERE sequence = ?",
+            [(until, entry.sequence) for entry in entries],
+        )
+
+    def _find(self, key: str) -> Entry | None:
+        row = self._database.execute(
+            f"SELECT {_COLUMNS} FROM entries WHERE key = ?",  # noqa: S608 - constant
+            (key,),
+        ).fetchone()
+        return None if row is None else _entry(row)
+
+    def _fact(self, name: str) -> int:
+        row = self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _set_fact(self, name: str, value: int) -> None:
+        self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def _prepare(self) -> None:
+        with self._transaction():
+            [version] = self._database.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    self._database.execute(statement)
+                self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        if version not in (0, _SCHEMA_VERSION):
+            raise QueueUnusable(f"{self._path} was written by another version ({version})")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _usable(self._path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise QueueUnusable(f"{path}: {error}") from error
+
+
+def _entry(row: Sequence[object]) -> Entry:
+    """The entry in a row of `_COLUMNS`."""
+    sequence, key, by, name, intent, noted, state, tried, pass_id, step, details, problem, done = (
+        row
+    )
+    return Entry(
+        sequence=int(str(sequence)),
+        key=str(key),
+        intent=Intent.from_json(str(intent), by=str(by), name=str(name)),
+        noted=_EPOCH + timedelta(microseconds=int(str(noted))),
+        state=EntryState(str(state)),
+        is_tried=bool(tried),
+        pass_id=str(pass_id),
+        step=PayStep(str(step)),
+        details=str(details),
+        problem=str(problem),
+        outcome=None if done is None else Outcome.from_json(json.loads(str(done))),
+    )
+
+
+def _is_same(known: Entry, intent: Intent) -> bool:
+    """Whether an entry is of this intent, as far as it was not forgotten."""
+    is_forgotten = known.intent.name.by is NamedBy.PHONE and not known.intent.name.text
+    return known.intent.to_json() == intent.to_json() and (
+        known.intent.name == intent.name or (is_forgotten and intent.name.by is NamedBy.PHONE)
+    )
