@@ -101,6 +101,10 @@ class Staff:
         self._fresh = iter(shown)
         self._used: list[ShownPass] = []
 
+    async def ask_nothing(self, number: int) -> None:
+        """What the machine takes for any call."""
+        await self._scanner(number).get_caller()
+
     async def verify(self, number: int) -> None:
         """Any pass."""
         shown = self._shown[number % len(self._shown)]
@@ -134,33 +138,35 @@ class Staff:
 async def measure(
     address: str, counter: CoffeeCounter, options: argparse.Namespace
 ) -> dict[str, float]:
-    """Each kind alone, then both at once."""
+    """Each kind alone, then both at once, half of the calls each."""
     rate, seconds = options.rate, options.seconds
-    needed = int(2.1 * rate * (seconds + WARM_UP_SECONDS)) + 100  # two phases redeem
+    needed = int(1.6 * rate * (seconds + WARM_UP_SECONDS)) + 100  # two phases redeem
     say(f"issuing {needed} passes")
     async with AsyncExitStack() as stack:
         owner = await stack.enter_async_context(AsyncClient(address, counter.owner_key))
         shown = await issue_shown(owner, counter.template_id, needed)
         scanners = [
-            await stack.enter_async_context(AsyncClient(address, key, channels=1))
+            await stack.enter_async_context(AsyncClient(address, key, channels=1, timeout=60))
             for _, key in counter.scanners
         ]
         staff = Staff(scanners, counter.offer_id, shown)
-        verifying = Stream(staff.verify, rate=rate, seed=1)
-        redeeming = Stream(staff.redeem, rate=rate, seed=2)
         alone: dict[str, float] = {}
-        for name, stream in (
-            ("verify", verifying),
-            ("redeem", redeeming),
-            ("refused", Stream(staff.redeem_again, rate=rate, seed=3)),
+        for name, call in (
+            ("empty", staff.ask_nothing),
+            ("verify", staff.verify),
+            ("redeem", staff.redeem),
+            ("refused", staff.redeem_again),
         ):
             say(f"{name}: {rate:g} a second")
             before = cpu_seconds()
-            waits = await stream.run(seconds)
+            waits = await Stream(call, rate=rate, seed=1).run(seconds)
             cpu_ms = 1000 * (cpu_seconds() - before) / waits.calls
             alone |= facts(f"{name}_alone", waits) | {f"{name}_cpu_ms": round(cpu_ms, 2)}
-        say(f"{rate:g} verified and {rate:g} redeemed a second")
-        verify, redeem = await asyncio.gather(verifying.run(seconds), redeeming.run(seconds))
+        say(f"{rate / 2:g} verified and {rate / 2:g} redeemed a second")
+        verify, redeem = await asyncio.gather(
+            Stream(staff.verify, rate=rate / 2, seed=1).run(seconds),
+            Stream(staff.redeem, rate=rate / 2, seed=2).run(seconds),
+        )
     return {
         **facts("verify", verify),
         **facts("redeem", redeem),
@@ -230,6 +236,7 @@ def table(found: Mapping[str, float]) -> str:
     for name, key, wanted in (
         ("VerifyPass, beside RedeemPass", "verify", f"{VERIFY_TARGET_MS}"),
         ("RedeemPass, beside VerifyPass", "redeem", f"{REDEEM_TARGET_MS}"),
+        ("empty RPC (GetCaller) alone", "empty_alone", ""),
         ("VerifyPass alone", "verify_alone", ""),
         ("RedeemPass alone", "redeem_alone", ""),
         ("RedeemPass refused, alone", "refused_alone", ""),
@@ -242,9 +249,11 @@ def table(found: Mapping[str, float]) -> str:
         f"{name:<31}{calls:>8}{p50:>9}{p99:>9}{longest:>12}{wanted:>12}"
         for name, calls, p50, p99, longest, wanted in rows
     )
-    cpu = (f"{name} {found[f'{name}_cpu_ms']:g}" for name in ("verify", "redeem", "refused"))
+    cpu = (
+        f"{name} {found[f'{name}_cpu_ms']:g}" for name in ("empty", "verify", "redeem", "refused")
+    )
     notes = [
-        f"{found['calls_per_s']:g} calls a second of each; load {found['load_average']:g}",
+        f"{found['calls_per_s']:g} calls a second; load {found['load_average']:g}",
         f"ms of a core that the service and PostgreSQL take for a call: {', '.join(cpu)}",
     ]
     return "\n".join(["", head, *others, "", *notes, ""])
@@ -259,7 +268,7 @@ def main() -> None:
     """Reads the options, measures, prints."""
     parser = argparse.ArgumentParser(description="Measures the counter on a service of its own.")
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
-    parser.add_argument("--rate", type=float, default=100.0, help="calls of a kind a second")
+    parser.add_argument("--rate", type=float, default=100.0, help="calls a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="a phase is counted")
     parser.add_argument("--scanners", type=int, default=20)
     parser.add_argument("--processes", type=int, help="of the service; one a core when left out")
