@@ -25,7 +25,7 @@ PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external test-pages lint types format proto proto-baseline faults fanout neighbours push-faults ledger probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
+.PHONY: help demo dev test test-external test-pages lint types format proto proto-baseline faults fanout neighbours push-faults ledger counter probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -115,6 +115,9 @@ probe: tools $(VENV)/ready ## Send 10,000 requests of any form and 100,000 guess
 
 ledger: $(VENV)/ready ## Post 1,000,000 times by 64 tills while PostgreSQL crashes; sums must hold (ARGS="--operations N --crashes N --seed N")
 	@$(PY) -m tests.faults.ledger $(ARGS)
+
+counter: $(VENV)/ready ## Show copies of 1,000 coupons at 200 scanners while the server is killed; each is redeemed once (ARGS="--scanners N --kills N --mutant unique|where|replay")
+	@$(PY) -m tests.faults.counter $(ARGS)
 
 push-faults: $(VENV)/ready ## Push 100,000 over 200 faults of the service; none may be lost (ARGS="--pushes N --faults N --seed N")
 	@$(PY) -m tests.push.scenario $(ARGS)

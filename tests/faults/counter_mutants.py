@@ -19,56 +19,56 @@ _NOT_COPIED = shutil.ignore_patterns("__pycache__")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A fault. `path`: of the file below `server/passmill`; `before` is there once."""
+    """A fault. `path`: of the file below `server/passmill`. `changes`: texts that are there once,
+    and what stands there instead."""
 
     path: str
-    before: str
-    after: str
+    changes: Mapping[str, str]
 
 
 MUTANTS: Mapping[str, Mutant] = {
     # Two who found the same use free both get it.
     "unique": Mutant(
-        path="store/migrations/0012_pre_counter.sql",
-        before="CREATE UNIQUE INDEX redemptions_once",
-        after="CREATE INDEX redemptions_once",
+        path="store/migrations/0013_pre_counter.sql",
+        changes={"CREATE UNIQUE INDEX redemptions_once": "CREATE INDEX redemptions_once"},
     ),
-    # Nobody asks any more whether offer and pass are in force and a use is free.
+    # Nobody asks whether offer and pass are in force and a use is free: there is always another.
     "where": Mutant(
         path="store/redemptions.py",
-        before="""
+        changes={
+            "SELECT CASE o.max_uses WHEN 0 THEN": "SELECT CASE 0 WHEN 0 THEN",
+            """
     AND o.state = {OfferState.ACTIVE:d} AND p.state = {PassState.ACTIVE:d}
     AND (o.valid_from IS NULL OR o.valid_from <= $9)
     AND (o.valid_until IS NULL OR o.valid_until > $9)
     AND (o.venue_ids = '{{}}' OR $5 = ANY(o.venue_ids))
     AND free.use_number IS NOT NULL
-""",
-        after="\n",
-    ),
-    # However often the offer may be used, there is another use.
-    "limit": Mutant(
-        path="store/redemptions.py",
-        before="SELECT CASE o.max_uses WHEN 0 THEN",
-        after="SELECT CASE 0 WHEN 0 THEN",
+""": "\n",
+        },
     ),
     # A request that is sent again is done again.
     "replay": Mutant(
         path="usecases/mutation.py",
-        before="                if kept is not None:\n                    return Answer",
-        after="                if kept is None and tx is None:\n                    return Answer",
+        changes={
+            "                if kept is not None:\n                    return Answer": (
+                "                if kept is None and tx is None:\n                    return Answer"
+            )
+        },
     ),
 }
 
 
 def put_in(mutant: Mutant, folder: Path) -> None:
-    """Copies the service's packages to `folder` and changes the copy. ValueError when the text to
-    be changed is not there once: then the mutant is to be written anew."""
+    """Copies the service's packages to `folder` and changes the copy. ValueError when a text to be
+    changed is not there once: then the mutant is to be written anew."""
     shutil.copytree(_SERVER, folder, ignore=_NOT_COPIED, dirs_exist_ok=True)
     file = folder / "passmill" / mutant.path
     text = file.read_text(encoding="utf-8")
-    if text.count(mutant.before) != 1:
-        raise ValueError(f"{mutant.path} does not hold once: {mutant.before}")
-    file.write_text(text.replace(mutant.before, mutant.after), encoding="utf-8")
+    for before, after in mutant.changes.items():
+        if text.count(before) != 1:
+            raise ValueError(f"{mutant.path} does not hold once: {before}")
+        text = text.replace(before, after)
+    file.write_text(text, encoding="utf-8")
 
 
 def play_on_mutant(mutant: Mutant, module: str, arguments: Sequence[str]) -> int:
