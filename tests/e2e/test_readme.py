@@ -33,6 +33,7 @@ MAKE_TARGETS = {
     "make demo": "/passmill demo",  # run by tests/e2e/test_demo.py
     "make dev": "/passmill dev",  # run below
     "make test": "-m pytest",
+    "make test-pages": "-m pytest tests/browser",
     "make faults": "tests/faults/scenario.py",
     "make fanout": "-m tests.faults.fanout",
     "make neighbours": "-m tests.faults.neighbours",
