@@ -83,7 +83,7 @@ class Place:
 def open_place() -> Iterator[Place]:
     """A running service with a club."""
     stop = threading.Event()
-    with LocalService(processes=2, workers=1) as service:
+    with LocalService(processes=1) as service:
         watching = threading.Thread(target=service.supervisor.run, args=(stop,))
         watching.start()
         try:
