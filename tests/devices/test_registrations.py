@@ -397,3 +397,30 @@ async def test_a_forgotten_device_is_new(registry: Registry, club: Club) -> None
         pass
     assert await registry.register(device, club, issued)
     assert await registry.listed(device, club, updated.last_updated) == {issued.serial_number}
+
+
+async def test_what_a_registration_left_behind_is_forgotten(registry: Registry, club: Club) -> None:
+    """A device that is in the table without any registration, as where a process died between two
+    statements, goes after a day; one of an hour ago stays, and so does one that has a pass."""
+    issued = await club.issue()
+    bare, fresh, holder = Device(), Device(), Device()
+    for device in (bare, fresh, holder):
+        await registry.register(device, club, issued)
+    for device in (bare, fresh):
+        await club.tenant.fetch(
+            "DELETE FROM registrations WHERE device_number = (SELECT device_number FROM devices"
+            " WHERE device_library_identifier = $1)",
+            device.name,
+        )
+    for device, hours in ((bare, 25), (fresh, 1), (holder, 25)):
+        await club.tenant.fetch(
+            "UPDATE devices SET create_time = now() - make_interval(hours => $2)"
+            " WHERE device_library_identifier = $1",
+            device.name,
+            hours,
+        )
+    for _ in range(3):
+        await registry.forget_devices.forget_bare()
+    assert await device_token(club, bare) is None
+    assert await device_token(club, fresh) is not None
+    assert await device_token(club, holder) is not None

@@ -274,6 +274,39 @@ async def find_ended(
     return {tenant_id: sorted(device_numbers) for tenant_id, device_numbers in found.items()}
 
 
+async def find_bare(
+    tx: Transaction,
+    *,
+    after: tuple[TenantId, DeviceNumber],
+    before: datetime,
+    at_most: int,
+) -> tuple[list[tuple[TenantId, DeviceNumber]], tuple[TenantId, DeviceNumber] | None]:
+    """Of the next so many devices of any tenant those made before then that have no registration at
+    all, as one is left behind where a process dies between the steps of a registration; and where
+    to go on, None at the end.
+
+    For an operator's transaction: others see their own tenant's alone.
+    """
+    rows = await tx.fetch(
+        """
+        SELECT d.tenant_id, d.device_number, d.create_time < $3 AND NOT EXISTS (
+            SELECT FROM registrations r
+            WHERE r.tenant_id = d.tenant_id AND r.device_number = d.device_number) AS is_bare
+        FROM (
+            SELECT tenant_id, device_number, create_time FROM devices
+            WHERE (tenant_id, device_number) > ($1, $2)
+            ORDER BY tenant_id, device_number LIMIT $4
+        ) AS d ORDER BY d.tenant_id, d.device_number
+        """,
+        *after,
+        before,
+        at_most,
+    )
+    seen = [(TenantId(row["tenant_id"]), DeviceNumber(row["device_number"])) for row in rows]
+    bare = [key for key, row in zip(seen, rows, strict=True) if row["is_bare"]]
+    return bare, seen[-1] if len(seen) == at_most else None
+
+
 async def delete_ended(
     tx: Transaction, device_numbers: Sequence[DeviceNumber], *, before: datetime
 ) -> int:

@@ -4,6 +4,7 @@ many."""
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from datetime import timedelta
 from typing import Final
 
@@ -11,15 +12,21 @@ import structlog
 
 from passmill.domain.callers import operator_caller
 from passmill.domain.clock import Clock
+from passmill.domain.ids import OPERATOR_TENANT, TenantId
+from passmill.domain.registrations import DeviceNumber
 from passmill.errors import AppError
 from passmill.store import devices, sharing
 from passmill.store.database import Database
 
 # So long whoever follows the tags may be away, and come back to all that ended meanwhile.
 KEPT: Final = timedelta(days=30)
+# No registration takes so long.
+_BARE_FOR: Final = timedelta(days=1)
 _EVERY_SECONDS: Final = 600.0
+_PAGES_EACH_TIME: Final = 20  # of a million devices each is looked at every eight hours
 _AT_ONCE: Final = 1_000
 _DEADLINE_SECONDS: Final = 30.0
+_FIRST: Final = (OPERATOR_TENANT, DeviceNumber(0))
 
 
 class ForgetDevices:
@@ -28,6 +35,7 @@ class ForgetDevices:
     def __init__(self, *, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._after = _FIRST
         self._log = structlog.get_logger("passmill.upkeep")
 
     async def run_forever(self) -> None:
@@ -35,6 +43,9 @@ class ForgetDevices:
         while True:
             try:
                 while await self():  # noqa: ASYNC110 - a pause, not a poll
+                    await asyncio.sleep(0.1)
+                for _ in range(_PAGES_EACH_TIME):
+                    await self.forget_bare()
                     await asyncio.sleep(0.1)
             except AppError as error:
                 self._log.warning("devices.not_forgotten", reason=error.reason.value)
@@ -56,3 +67,22 @@ class ForgetDevices:
         async with self._database.transaction(operator) as tx:
             deleted += await sharing.delete_over_shares_before(tx, before, at_most=_AT_ONCE)
         return deleted
+
+    async def forget_bare(self) -> int:
+        """Looks at the next thousand devices, and deletes those that a registration which came to
+        nothing has left behind; gives how many."""
+        deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
+        operator = operator_caller(deadline=deadline)
+        before = self._clock.now() - _BARE_FOR
+        async with self._database.transaction(operator, read_only=True) as tx:
+            bare, after = await devices.find_bare(
+                tx, after=self._after, before=before, at_most=_AT_ONCE
+            )
+        by_tenant: defaultdict[TenantId, list[DeviceNumber]] = defaultdict(list)
+        for tenant_id, device_number in bare:
+            by_tenant[tenant_id].append(device_number)
+        for tenant_id, device_numbers in by_tenant.items():
+            async with self._database.transaction(operator.acting_for(tenant_id)) as tx:
+                await devices.delete_ended(tx, device_numbers, before=before)
+        self._after = after or _FIRST
+        return len(bare)

@@ -67,9 +67,10 @@ class RegisterDevice:
         is_admitted: bool = False,
         is_pushed_to: bool = False,
     ) -> Registered | NotRegistered:
-        """PASS_CHANGED, OTHER_TOKEN or LIMITED when it takes more than one statement. An error
-        rolls back: whoever gets no registration gives us no token. `is_pushed_to`: a push to the
-        device is queued already."""
+        """PASS_CHANGED, OTHER_TOKEN or LIMITED when it takes more than one statement; what the
+        first has left behind, should nothing come of it, ForgetDevices finds. An error rolls back:
+        whoever gets no registration gives us no token. `is_pushed_to`: a push to the device is
+        queued already."""
         outcome = await registrations.register(
             tx,
             authentic.key,
