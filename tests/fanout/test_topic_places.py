@@ -42,7 +42,7 @@ def test_who_finds_no_place_comes_again() -> None:
         taken(places, ONE, stack)
         with pytest.raises(AppError) as refused, places.take(ONE, "topic"):
             pass
-    assert refused.value.reason is Reason.UNAVAILABLE
+    assert refused.value.reason is Reason.RATE_LIMITED
     assert refused.value.retry_after is not None
 
 

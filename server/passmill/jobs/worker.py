@@ -50,6 +50,8 @@ _PASSING: Final = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKin
 class Worker(Generic[AnyPayload]):
     """Serves jobs until told to stop.
 
+    What a handler refuses as EXHAUSTED, with when to come again, did not fail: it had no place.
+
     `open_queue`: connects to the queue. `decode`: a job's payload; ValueError for what is none.
     `handlers`: what each kind of job does. `give_up`: called when a job has failed too often for no
     known reason; gives whether that did, else the job is put back. `concurrent_jobs`: at least 2,
@@ -125,6 +127,10 @@ class Worker(Generic[AnyPayload]):
         try:
             await self._handlers[kind](payload)
         except AppError as error:
+            if error.kind is ErrorKind.EXHAUSTED and error.retry_after is not None:
+                # Others have their turn: nothing failed, and it waits no longer for coming often.
+                self._log.debug("job.had_no_place", kind=kind.value, **payload.log_fields())
+                raise RetryRequested(delay=error.retry_after) from None
             self._note(kind, payload, job, error)
             may_pass = error.kind in _PASSING
             delay = max(error.retry_after or delay, delay)

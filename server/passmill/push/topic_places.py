@@ -35,12 +35,12 @@ class TopicPlaces:
 
     @contextmanager
     def take(self, tenant_id: TenantId, topic: str) -> Iterator[None]:
-        """A place for a job's time. AppError UNAVAILABLE, with when to come again, when the pass
+        """A place for a job's time. AppError RATE_LIMITED, with when to come again, when the pass
         type has as many as it may."""
         key = (tenant_id, topic)
         if self._taken[key] >= (self._most_of_slow if self._is_slow(key) else self._most):
             raise AppError(
-                reason=Reason.UNAVAILABLE,
+                reason=Reason.RATE_LIMITED,
                 message="The pushes of this pass type take long; others have their turn.",
                 retry_after=_COME_AGAIN,
             )
