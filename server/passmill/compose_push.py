@@ -22,10 +22,12 @@ from passmill.store.jobs import JobKind, open_job_queue
 from passmill.store.push_jobs import PushPayload
 from passmill.telemetry.push_metrics import PushMetrics
 from passmill.usecases.guard_topics import GuardTopics
+from passmill.usecases.judge_pushes import JudgePushes
 from passmill.usecases.push_changes import PushChanges
 from passmill.usecases.push_devices import ATTEMPTS_A_ROUND, PushDevices
 from passmill.usecases.rebuild_index import RebuildIndex
 from passmill.usecases.resolve_devices import ResolveDevices
+from passmill.usecases.send_pushes import SendPushes
 from passmill.usecases.watch_pushes import WatchPushes
 
 # Jobs of many passes or devices that all workers do at a time, so that a single change finds a
@@ -75,22 +77,32 @@ def _services(
     index = RegistrationIndex(link)
     rebuild = RebuildIndex(database=frame.database, index=index, metrics=metrics)
     resolve = ResolveDevices(database=frame.database, index=index, rebuild=rebuild, metrics=metrics)
+    pace = PushPace(
+        link, per_second=settings.per_second, share=1 / (frame.settings.worker.processes or 1)
+    )
+    places = TopicPlaces(places=settings.concurrent_jobs)
+    guard = GuardTopics(
+        database=frame.database,
+        clock=frame.clock,
+        probe_every=timedelta(seconds=settings.probe_seconds),
+    )
+    send = SendPushes(pusher=pools, places=places, clock=frame.clock, metrics=metrics)
     push_devices = PushDevices(
         database=frame.database,
         identities=frame.identities,
-        pusher=pools,
-        windows=PushWindows(link, window=timedelta(seconds=settings.window_seconds)),
-        pace=PushPace(
-            link,
-            per_second=settings.per_second,
-            share=1 / (frame.settings.worker.processes or 1),
-        ),
-        places=TopicPlaces(places=settings.concurrent_jobs),
-        guard=GuardTopics(
+        send=send,
+        judge=JudgePushes(
             database=frame.database,
+            send=send,
+            pace=pace,
+            guard=guard,
             clock=frame.clock,
-            probe_every=timedelta(seconds=settings.probe_seconds),
+            metrics=metrics,
         ),
+        windows=PushWindows(link, window=timedelta(seconds=settings.window_seconds)),
+        pace=pace,
+        places=places,
+        guard=guard,
         clock=frame.clock,
         metrics=metrics,
     )

@@ -14,7 +14,6 @@ import pytest
 from passmill.dev.fake_apns import Hang, Refuse, Reset, Rule, Script
 from passmill.domain.push_outcomes import PushState
 from passmill.domain.registrations import RemoveReason
-from passmill.store.push_jobs import PushPayload
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.fanout.conftest import Opener
 from tests.support.fan_out import WAIT_SECONDS, FanOut, until
@@ -261,31 +260,6 @@ async def hurry(fan_out: FanOut) -> None:
     await fan_out.club.tenant.fetch("UPDATE pgqueuer.pgqueuer SET execute_after = now()")
     await fan_out.club.tenant.fetch("SELECT pg_notify('ch_pgqueuer', '')")
     await asyncio.sleep(0.1)
-
-
-@pytest.mark.parametrize(("count", "is_other_known"), [(7, False), (1, True)])
-async def test_silent_apns_loses_nothing(
-    count: int, is_other_known: bool, open_worker_for: Opener
-) -> None:
-    """While APNs takes pushes and answers none, changes wait, and no push counts: many of one pass,
-    and a single one where another phone was reached before, which is not answered either."""
-    async with open_worker_for(deadline_seconds=1.0) as fan_out:
-        if is_other_known:
-            await fan_out.change((await held_by(fan_out, 1))[0], 100)
-            await fan_out.all_done()
-        wallet_pass, tokens = await held_by(fan_out, count)
-        fan_out.apns.play(Script(rules=(Rule(answer=Hang()),)))
-        await fan_out.change(wallet_pass, 100)
-        async with asyncio.timeout(WAIT_SECONDS):
-            while len(fan_out.apns.log.of_token(tokens[0])) <= 4:
-                await hurry(fan_out)
-        [row] = await fan_out.club.tenant.fetch("SELECT payload FROM pgqueuer.pgqueuer")
-        assert PushPayload.decode(row["payload"]).rounds == 0
-        fan_out.apns.play(Script())
-        async with asyncio.timeout(WAIT_SECONDS):
-            while await fan_out.jobs_left():
-                await hurry(fan_out)
-        assert all(fan_out.pushed()[token] for token in tokens)
 
 
 @pytest.mark.parametrize("count", [1, 7])

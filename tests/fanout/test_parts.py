@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from passmill.domain.ids import PassId, TenantId
+from passmill.domain.push_rounds import next_round
 from passmill.domain.registrations import DeviceNumber
 from passmill.domain.topic_tally import TopicTally
 from passmill.push.pace import PushPace
@@ -39,36 +41,58 @@ def tally(*noted: tuple[int, int], now: float = 0.0) -> TopicTally:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "blamed", "is_in_doubt", "tokens"),
+    ("accepted", "blamed", "is_in_doubt"),
     [
-        (0, 1, False, False),
-        (0, 5, False, False),
-        (0, 6, True, False),
-        (1, 1, False, True),
-        (5, 6, True, False),
-        (600, 6, False, True),
-        (6, 6, True, False),
-        (10_000, 100, False, True),
-        (10_000, 102, True, False),
-        (100, 10_000, True, False),
-        (0, 0, False, False),
+        (0, 0, False),
+        (0, 5, False),
+        (0, 6, True),
+        (1, 1, False),
+        (5, 6, True),
+        (600, 6, False),
+        (10_000, 100, False),
+        (10_000, 102, True),
+        (100, 10_000, True),
     ],
 )
-def test_who_is_to_blame(accepted: int, blamed: int, is_in_doubt: bool, tokens: bool) -> None:
-    """Few refused among accepted ones are the tokens; many may be the topic; few where none is
-    accepted are nobody."""
-    made = tally((accepted, blamed))
-    assert (made.is_in_doubt, made.are_tokens_to_blame) == (is_in_doubt, tokens)
+def test_when_it_may_be_the_topic(accepted: int, blamed: int, is_in_doubt: bool) -> None:
+    """More than five refused, and more than one in a hundred."""
+    assert tally((accepted, blamed)).is_in_doubt == is_in_doubt
 
 
-@given(noted=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=30))
-def test_where_there_is_doubt_tokens_are_not_to_blame(noted: list[tuple[int, int]]) -> None:
-    """One of both at most; and all is forgotten after a minute."""
-    made = tally(*noted)
-    assert not (made.is_in_doubt and made.are_tokens_to_blame)
-    made.note(accepted=0, blamed=0, now=60.0)
-    assert not made.is_in_doubt
-    assert not made.are_tokens_to_blame
+COUNTS = st.tuples(st.integers(0, 50), st.integers(0, 50))
+
+
+@given(noted=st.lists(st.tuples(COUNTS, st.floats(0, 5)), max_size=100))
+def test_a_tally_is_of_a_minute(noted: list[tuple[tuple[int, int], float]]) -> None:
+    """It says what the sums of the last sixty seconds of the clock say, and keeps one entry for
+    each of these at most, however often it is told."""
+    made, now = TopicTally(), 1000.0
+    told: list[tuple[int, int, int]] = []
+    for (accepted, blamed), step in noted:
+        now += step
+        made.note(accepted=accepted, blamed=blamed, now=now)
+        told.append((int(now), accepted, blamed))
+        recent = [each for each in told if each[0] > int(now) - 60]
+        assert made.is_in_doubt == tally(*[(a, b) for _, a, b in recent]).is_in_doubt
+        assert len(made) == len({second for second, _, _ in recent})
+
+
+@given(rounds=st.integers(0, 100), is_unproven=st.booleans())
+def test_rounds_end(rounds: int, is_unproven: bool) -> None:
+    """What fails alone is pushed in three more rounds; what nobody can tell in more, ever later and
+    an hour apart at most."""
+    delay = next_round(rounds, is_unproven=is_unproven)
+    assert (delay is not None) == (rounds < (30 if is_unproven else 3))
+    if delay is not None:
+        before = next_round(rounds - 1, is_unproven=True) if rounds else None
+        assert (before or timedelta()) <= delay <= timedelta(hours=1)
+
+
+def test_what_nobody_can_tell_is_pushed_for_a_day() -> None:
+    """All its rounds together take about that."""
+    delays = [next_round(rounds, is_unproven=True) for rounds in range(100)]
+    total = sum([delay for delay in delays if delay], timedelta())
+    assert timedelta(hours=23) < total < timedelta(hours=25)
 
 
 PASSES = st.lists(st.uuids().map(PassId), max_size=5)

@@ -16,7 +16,7 @@ from passmill.domain.ids import TenantId
 from passmill.push.redis_link import RedisLink, open_redis
 from passmill.push.windows import PushWindows
 from passmill.telemetry.push_metrics import PushMetrics
-from passmill.usecases.push_devices import DevicePush
+from passmill.usecases.send_pushes import DevicePush
 from tests.fanout.conftest import Opener
 from tests.support.service import PASS_TYPE
 

@@ -69,6 +69,19 @@ class PushOutcome:
         return self.state in (PushState.ACCEPTED, PushState.INVALIDATED)
 
     @property
+    def is_blamed(self) -> bool:
+        """Refused for its token, with nothing that says since when: a wrong certificate looks
+        alike."""
+        return self.is_terminal_token and self.at is None
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Apple said nothing of the token: it was not reached, was silent, or failed itself."""
+        return self.state is PushState.UNREACHABLE or (
+            self.state is PushState.REJECTED and self.status >= 500
+        )
+
+    @property
     def stops_topic(self) -> bool:
         """No push of this topic will pass before somebody puts the certificate right; no token is
         to blame."""

@@ -4,11 +4,19 @@ answers for every token as a dead token does."""
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
-_WINDOW_SECONDS: Final = 60.0
+_WINDOW_SECONDS: Final = 60
 _FEW: Final = 5
 _SHARE: Final = 100  # one in so many
+
+
+@dataclass(slots=True)
+class _Second:
+    second: int
+    accepted: int = 0
+    blamed: int = 0
 
 
 class TopicTally:
@@ -17,31 +25,34 @@ class TopicTally:
     __slots__ = ("_accepted", "_blamed", "_counts")
 
     def __init__(self) -> None:
-        self._counts: deque[tuple[float, int, int]] = deque()
+        self._counts: deque[_Second] = deque()
         self._accepted = 0
         self._blamed = 0
 
     def note(self, *, accepted: int, blamed: int, now: float) -> None:
         """Counts pushes. `blamed`: refused for their token, with nothing that says since when."""
-        self._counts.append((now, accepted, blamed))
+        second = int(now)
+        if not self._counts or self._counts[-1].second != second:
+            self._counts.append(_Second(second))
+        self._counts[-1].accepted += accepted
+        self._counts[-1].blamed += blamed
         self._accepted += accepted
         self._blamed += blamed
-        while self._counts[0][0] <= now - _WINDOW_SECONDS:
-            _, accepted, blamed = self._counts.popleft()
-            self._accepted -= accepted
-            self._blamed -= blamed
+        while self._counts[0].second <= second - _WINDOW_SECONDS:
+            gone = self._counts.popleft()
+            self._accepted -= gone.accepted
+            self._blamed -= gone.blamed
 
     def clear(self) -> None:
         """Forgets all: the topic begins anew."""
         self._counts.clear()
         self._accepted = self._blamed = 0
 
+    def __len__(self) -> int:
+        """How many seconds it remembers."""
+        return len(self._counts)
+
     @property
     def is_in_doubt(self) -> bool:
         """More tokens are refused than die by themselves: it may be the topic."""
         return self._blamed > max(_FEW, (self._accepted + self._blamed) // _SHARE)
-
-    @property
-    def are_tokens_to_blame(self) -> bool:
-        """So few tokens are refused, while others are accepted, that each is dead by itself."""
-        return self._accepted > 0 and not self.is_in_doubt

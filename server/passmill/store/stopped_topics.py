@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from passmill.domain.registrations import DeviceNumber
 from passmill.store.database import Transaction
 
 
@@ -53,6 +55,19 @@ async def claim_probe(
             now,
             probe_time,
         )
+    )
+
+
+async def note_asked(
+    tx: Transaction, device_numbers: Sequence[DeviceNumber], *, now: datetime
+) -> None:
+    """Remembers when these devices were pushed to, to try their pass type: others are asked next.
+    One statement."""
+    await tx.execute(
+        "UPDATE devices SET push_time = $3 WHERE tenant_id = $1 AND device_number = ANY($2)",
+        tx.tenant_id,
+        device_numbers,
+        now,
     )
 
 

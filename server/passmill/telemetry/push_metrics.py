@@ -58,7 +58,8 @@ class PushMetrics:
         )
         self._held = Counter(
             "passmill_push_endings_held_total",
-            "Tokens that APNs refused, left alone as nothing showed that the topic is good.",
+            "Tokens that APNs refused in a change's first push, left alone as nothing showed that"
+            " the topic is good.",
             registry=registry,
         )
         self._ended = Counter(

@@ -69,31 +69,32 @@ class GuardTopics:
                     return False
         raise _stopped(max(probe_time - now, _LEAST_WAIT))
 
-    async def judge(self, caller: Caller, topic: str, outcomes: Sequence[PushOutcome]) -> bool:
-        """Looks at how pushes ended; gives whether so many tokens were refused that it may be the
-        topic: the caller finds out, and calls `stop` or `clear`.
+    async def note(
+        self, caller: Caller, topic: str, outcomes: Sequence[PushOutcome], *, is_again: bool
+    ) -> None:
+        """Looks at how pushes ended. `is_again`: of tokens that were pushed in vain before; what is
+        refused of these was counted then.
 
         AppError UNAVAILABLE when its pushes are stopped, as no token can be to blame.
         """
         accepted = sum(each.state is PushState.ACCEPTED for each in outcomes)
-        tally = self._tally(caller, topic)
-        tally.note(
+        self._tally(caller, topic).note(
             accepted=accepted,
-            blamed=sum(is_blamed(each) for each in outcomes),
+            blamed=0 if is_again else sum(each.is_blamed for each in outcomes),
             now=self._monotonic(),
         )
         refused = next((each for each in outcomes if each.stops_topic), None)
         if refused is not None and not accepted:
             await self.stop(caller, topic, refused.reason or str(refused.status))
-        return tally.is_in_doubt and any(is_blamed(each) for each in outcomes)
+
+    def is_in_doubt(self, caller: Caller, topic: str) -> bool:
+        """Whether so many tokens were refused that it may be the topic: who finds out that it is
+        calls `stop`, and else `clear`."""
+        return self._tally(caller, topic).is_in_doubt
 
     def clear(self, caller: Caller, topic: str) -> None:
         """Forgets what was refused, as the topic was not to blame."""
         self._tally(caller, topic).clear()
-
-    def are_tokens_to_blame(self, caller: Caller, topic: str) -> bool:
-        """Whether tokens that are refused may end: so few are, while others are accepted."""
-        return self._tally(caller, topic).are_tokens_to_blame
 
     async def stop(self, caller: Caller, topic: str, reason: str) -> None:
         """Stops its pushes. Always AppError UNAVAILABLE, with when to come again."""
@@ -129,11 +130,6 @@ class GuardTopics:
             tally = TopicTally()
             self._tallies.keep(key, tally)
         return tally
-
-
-def is_blamed(outcome: PushOutcome) -> bool:
-    """Refused for its token, with nothing that says since when: a wrong certificate looks alike."""
-    return outcome.is_terminal_token and outcome.at is None
 
 
 def _stopped(retry_after: timedelta) -> AppError:

@@ -21,8 +21,9 @@ from passmill.store.database import Database
 from passmill.store.push_jobs import PushPayload, enqueue_device_push, enqueue_pass_push
 from passmill.store.push_targets import PushTargets
 from passmill.usecases.finish_signing import FinishSigning
-from passmill.usecases.push_devices import DevicePush, PushDevices
+from passmill.usecases.push_devices import PushDevices
 from passmill.usecases.resolve_devices import ResolveDevices
+from passmill.usecases.send_pushes import DevicePush
 
 _SECONDS: Final = 30.0
 # Whoever made the change signs it, a few milliseconds after it is committed.
@@ -65,7 +66,8 @@ class PushChanges:
 
     async def __call__(self, payload: PushPayload) -> None:
         """Every device the job is about has been pushed, or is in another job. Idempotent but for
-        pushes made twice. AppError UNAVAILABLE, DEADLINE_EXCEEDED: do it again."""
+        pushes made twice. AppError UNAVAILABLE, DEADLINE_EXCEEDED, RATE_LIMITED: do it
+        again."""
         read_time = self._clock.now()
         later: _Later | None = None
         if payload.device_numbers:
