@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
+from weakref import WeakValueDictionary
 
 from passmill.domain.callers import Caller, internal_caller
 from passmill.domain.clock import Clock
@@ -75,7 +77,10 @@ class PushDevices:
         self._guard = guard
         self._clock = clock
         self._metrics = metrics
-        self._queueing_trailing = asyncio.Lock()
+        # A lock lives as long as somebody holds it or waits for it.
+        self._queueing: WeakValueDictionary[tuple[TenantId, str], asyncio.Lock] = (
+            WeakValueDictionary()
+        )
 
     async def __call__(self, wanted: DevicePush) -> None:
         """Every device has been pushed, or a job that will push it is in the queue.
@@ -118,20 +123,36 @@ class PushDevices:
         is_open, needs_trailing = await self._try_windows(wanted, tokens)
         trailing = len(needs_trailing)
         if needs_trailing:
-            # Changes of one pass come together: without the lock each would queue a trailing push
-            # of its own before the first of them is seen in the window.
-            async with self._queueing_trailing:
+            caller = _inside(wanted.tenant_id)
+            async with self._queueing_alone(caller, wanted.topic):
                 late, needs_trailing = await self._try_windows(wanted, list(needs_trailing))
                 is_open += late
                 trailing = len(needs_trailing)
                 if needs_trailing:
-                    await self._queue_trailing(wanted, needs_trailing)
+                    await self._queue_trailing(caller, wanted, needs_trailing)
         self._metrics.windows(
             is_open=len(is_open),
             trailing=trailing,
             joined=len(tokens) - len(is_open) - trailing,
         )
         return is_open
+
+    @asynccontextmanager
+    async def _queueing_alone(self, caller: Caller, topic: str) -> AsyncIterator[None]:
+        """Changes of one pass come together: without the lock each would queue a trailing push of
+        its own before the first of them is seen in the window. AppError DEADLINE_EXCEEDED."""
+        lock = self._queueing.setdefault((caller.tenant_id, topic), asyncio.Lock())
+        try:
+            async with asyncio.timeout_at(caller.deadline):
+                await lock.acquire()
+        except TimeoutError:
+            raise AppError(
+                reason=Reason.DEADLINE_EXCEEDED, message="Others queue this pass type's pushes."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def _try_windows(
         self, wanted: DevicePush, tokens: list[bytes]
@@ -147,9 +168,9 @@ class PushDevices:
         }
 
     async def _queue_trailing(
-        self, wanted: DevicePush, trailing: Mapping[bytes, ClosedWindow]
+        self, caller: Caller, wanted: DevicePush, trailing: Mapping[bytes, ClosedWindow]
     ) -> None:
-        async with self._database.transaction(_inside(wanted.tenant_id)) as tx:
+        async with self._database.transaction(caller) as tx:
             await enqueue_device_push(
                 tx,
                 _devices(wanted, list(trailing)),
