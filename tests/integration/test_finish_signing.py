@@ -242,6 +242,7 @@ async def alter(service: Service, database: Database, what: str) -> None:
     await application.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
     )
     await application.close()
     # Each of the service's connections has noticed when all of them answer again at once.

@@ -305,6 +305,7 @@ async def test_lost_connections_lose_nothing(database: Database) -> None:
                 cuts += await connection.fetchval(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    " AND backend_type = 'client backend'"
                 )
                 await asyncio.sleep(0.05)
             await connection.close()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import Final
@@ -80,11 +82,13 @@ def _tell(client: Client, parsed: argparse.Namespace) -> int:
         if parsed.is_watching
         else client.list_events(cursor=cursor, kinds=kinds)
     )
-    place, kept_at = "", time.monotonic()
+    place, kept_at, interruption = "", time.monotonic(), _Interruption()
     try:
         for event in events:
-            print(_as_json(event), flush=True)
-            place = event.cursor
+            # Or it would be told again by the next run.
+            with interruption.later():
+                print(_as_json(event), flush=True)
+                place = event.cursor
             if path is not None and time.monotonic() - kept_at >= _KEEP_SECONDS:
                 _keep(path, place)
                 kept_at = time.monotonic()
@@ -92,6 +96,27 @@ def _tell(client: Client, parsed: argparse.Namespace) -> int:
         if path is not None and place:
             _keep(path, place)
     return 0
+
+
+class _Interruption:
+    """Lets Ctrl-C wait while something is done that belongs together."""
+
+    def __init__(self) -> None:
+        self._has_come = False
+
+    @contextmanager
+    def later(self) -> Iterator[None]:
+        """Ctrl-C during the block has its effect behind it."""
+        usual = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, usual)
+        if self._has_come:
+            raise KeyboardInterrupt
+
+    def _note(self, *_: object) -> None:
+        self._has_come = True
 
 
 def _as_json(event: Event) -> str:

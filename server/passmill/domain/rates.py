@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
+
+# Of sums and products of seconds: a bucket that is just not empty must not be refused.
+_ROUNDING: Final = 1e-9
 
 
 class Rates:
@@ -31,9 +35,9 @@ class Rates:
 
     def wait(self, key: str) -> float:
         """0.0 when it may be done once more now, else the seconds after which it may."""
-        now = self._monotonic()
-        full_at = max(self._full_at.get(key, 0.0), now) + self._interval
-        return max(0.0, full_at - now - self._burst_seconds)
+        owed = max(self._full_at.get(key, 0.0) - self._monotonic(), 0.0)
+        wait = owed + self._interval - self._burst_seconds
+        return wait if wait > _ROUNDING else 0.0
 
     def charge(self, key: str) -> None:
         """Counts one; where several were let in at once, the bucket may owe some."""
