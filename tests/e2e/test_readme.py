@@ -39,6 +39,8 @@ MAKE_TARGETS = {
     "make neighbours": "-m tests.faults.neighbours",
     "make push-faults": "-m tests.push.scenario",
     "make probe": "tests/edge/test_probing.py",
+    "make counter": "-m tests.faults.counter",
+    "make ledger": "-m tests.faults.ledger",
     "make lint": "ruff check",
     "make types": "mypy --strict",
     "make bench": "bench/*.py",
