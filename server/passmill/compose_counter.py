@@ -5,6 +5,7 @@ from __future__ import annotations
 from passmill.compose_frame import Frame
 from passmill.domain.rates import Rates
 from passmill.rpc import counter_service, scan_service, server
+from passmill.usecases.check_chain import CheckChain
 from passmill.usecases.check_offer import CheckOffer
 from passmill.usecases.check_pass import CheckPass
 from passmill.usecases.create_offer import CreateOffer
@@ -24,6 +25,7 @@ from passmill.usecases.resolve_scan import ResolveScan
 from passmill.usecases.reverse_redemption import ReverseRedemption
 from passmill.usecases.revoke_scanner import RevokeScanner
 from passmill.usecases.scanner_config import ReadScannerConfig
+from passmill.usecases.set_chain import SetChain
 from passmill.usecases.set_counter_policy import SetCounterPolicy
 from passmill.usecases.sync_offline_scans import SyncOfflineScans
 from passmill.usecases.update_offer import UpdateOffer
@@ -67,6 +69,13 @@ def _counter_servicer(frame: Frame, counters: ProgramCounters) -> counter_servic
             create_scanner_code=CreateScannerCode(mutator=mutator, clock=clock),
             revoke_scanner=RevokeScanner(mutator=mutator, clock=clock),
             set_counter_policy=SetCounterPolicy(mutator=mutator, counters=counters, clock=clock),
+            set_chain=SetChain(
+                database=database,
+                mutator=mutator,
+                check_chain=CheckChain(database=database, load_revision=frame.load_revision),
+                counters=counters,
+                clock=clock,
+            ),
         ),
         database=database,
         pages=frame.pages,

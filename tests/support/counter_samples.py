@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from passmill.v1 import counter_pb2
 from passmill.v1 import counter_service_pb2 as counter_service
 from passmill.v1 import scan_service_pb2 as scans
+from passmill.v1.chain_pb2 import Chain, ChainStep, StepCondition
 from passmill.v1.counter_pb2 import Offer, OfferMark
 from passmill.v1.scan_pb2 import ScanRef
 from passmill.v1.wallet_pass_pb2 import Pass
@@ -21,12 +22,15 @@ from tests.support.small_card import value
 
 
 async def counter_ids(club: Club, issued: Pass) -> dict[str, str]:
-    """A venue, an offer, a scanner and a redemption of a pass, by the fields that take them."""
+    """A venue, an offer, a scanner, a redemption of a pass and a chain, by the fields that take
+    them."""
     counter = await open_counter(club)
     offer = await counter.add_offer(max_uses=0)
     enrolled = await counter.enrol(await counter.scanner_code())
     redeemed = await counter.till.redeem(issued, offer)
+    chain = await counter.set_chain(await counter.step(""))
     return {
+        "chain_id": chain.chain_id,
         "venue_id": counter.venue.venue_id,
         "offer_id": offer.offer_id,
         "scanner_id": enrolled.scanner.scanner_id,
@@ -38,7 +42,8 @@ async def counter_requests(
     club: Club, ids: Mapping[str, str], new: Callable[[], Any]
 ) -> list[Message]:
     """The requests. `new`: gives each change a request id of its own."""
-    code = await (await open_counter(club)).scanner_code()
+    counter = await open_counter(club)
+    code = await counter.scanner_code()
     now = Timestamp()
     now.FromDatetime(datetime.now(UTC))
     program: dict[str, Any] = {"program_id": club.program_id}
@@ -74,6 +79,25 @@ async def counter_requests(
         counter_service.RevokeScannerRequest(scanner_id=ids["scanner_id"], meta=new()),
         counter_service.SetCounterPolicyRequest(**program, policy=policy, meta=new()),
         counter_service.GetCounterPolicyRequest(**program),
+        counter_service.SetChainRequest(
+            template_id=club.template_id,
+            chain=Chain(
+                display_name="x",
+                steps=[
+                    ChainStep(
+                        display_name="x",
+                        partner="taxi",
+                        offer_id=(await counter.add_offer()).offer_id,
+                        condition=StepCondition(from_minute=540, time_zone="Europe/Vienna"),
+                        next_values={"note": value("x")},
+                    )
+                ],
+            ),
+            meta=new(),
+        ),
+        counter_service.GetChainRequest(chain_id=ids["chain_id"]),
+        counter_service.ListChainsRequest(),
+        counter_service.ArchiveChainRequest(chain_id=ids["chain_id"], meta=new()),
         scans.VerifyPassRequest(**scanned),
         scans.RedeemPassRequest(**scanned, **offer, staff="Bo", meta=new()),
         scans.CheckInRequest(**scanned, staff="Bo", meta=new()),

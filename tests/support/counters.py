@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from passmill.v1 import counter_pb2
 from passmill.v1 import counter_service_pb2 as counter_service
 from passmill.v1 import scan_service_pb2 as pb
+from passmill.v1.chain_pb2 import Chain, ChainStep
 from passmill.v1.counter_pb2 import Offer, Venue
 from passmill.v1.counter_service_pb2_grpc import CounterServiceStub
 from passmill.v1.scan_pb2 import ScannedPass, ScanRef
@@ -72,6 +73,29 @@ class Counter:
             meta=meta(),
         )
         return (await self.manage.CreateOffer(request)).offer
+
+    async def step(self, partner: str, **fields: Any) -> ChainStep:
+        """A step of a chain with an offer of its own."""
+        offer = await self.add_offer(display_name=f"At {partner}")
+        return ChainStep(
+            **{
+                "display_name": f"Step of {partner}",
+                "partner": partner,
+                "offer_id": offer.offer_id,
+                **fields,
+            }
+        )
+
+    async def set_chain(self, *steps: ChainStep, chain_id: str = "", etag: str = "") -> Chain:
+        """A chain of the club's passes, made or changed."""
+        request = counter_service.SetChainRequest(
+            chain_id=chain_id,
+            template_id="" if chain_id else self.club.template_id,
+            chain=Chain(display_name="City tour", steps=steps),
+            etag=etag,
+            meta=meta(),
+        )
+        return (await self.manage.SetChain(request)).chain
 
     async def scanner(
         self,

@@ -52,6 +52,7 @@ RESOURCES: Final = {
     "KeyedEntry",
     "Offer",
     "CounterPolicy",
+    "Chain",
     "ScanRef",
     "OfflineScan",
 }

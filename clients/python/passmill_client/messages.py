@@ -13,6 +13,7 @@ from passmill.v1.balance_pb2 import *  # noqa: F403
 from passmill.v1.balance_service_pb2 import *  # noqa: F403
 from passmill.v1.campaign_pb2 import *  # noqa: F403
 from passmill.v1.campaign_service_pb2 import *  # noqa: F403
+from passmill.v1.chain_pb2 import *  # noqa: F403
 from passmill.v1.counter_pb2 import *  # noqa: F403
 from passmill.v1.counter_service_pb2 import *  # noqa: F403
 from passmill.v1.device_pb2 import *  # noqa: F403

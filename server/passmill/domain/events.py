@@ -63,6 +63,8 @@ class EventKind(enum.StrEnum):
     SCANNER_ENROLLED = "scanner.enrolled"
     SCANNER_REVOKED = "scanner.revoked"
     COUNTER_POLICY_SET = "counter_policy.set"
+    CHAIN_SET = "chain.set"
+    CHAIN_ARCHIVED = "chain.archived"
     HOLDER_IDENTITY_MOVED = "holder.identity_moved"
     HOLDER_PASS_MOVED = "holder.pass_moved"  # noqa: S105
     HOLDER_ERASED = "holder.erased"

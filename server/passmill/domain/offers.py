@@ -21,6 +21,7 @@ from passmill.domain.values import (
 from passmill.domain.venues import VenueId
 
 OfferId = NewType("OfferId", UUID)
+ChainId = NewType("ChainId", UUID)
 
 
 class OfferState(enum.IntEnum):
@@ -83,7 +84,8 @@ class Offer:
 
     `template_id`: None for all passes of the program; else it is what passes of that template stand
     for. `max_uses`: of each pass; 0 without end. `cost`: taken from the pass's balance with each
-    use. `worth`: for what is demanded of staff. `venue_ids`, `tiers`: empty for all.
+    use. `worth`: for what is demanded of staff. `venue_ids`, `tiers`: empty for all. `chain_id`: of
+    which chain it is a step, for good; None for none.
     """
 
     offer_id: OfferId
@@ -103,6 +105,7 @@ class Offer:
     version: int
     create_time: datetime
     update_time: datetime
+    chain_id: ChainId | None = None
 
     @property
     def etag(self) -> str:

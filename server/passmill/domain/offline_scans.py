@@ -41,6 +41,7 @@ _CONFLICTS: Final = frozenset(
         RefusalReason.VOIDED,
         RefusalReason.ALREADY_CHECKED_IN,
         RefusalReason.NOT_CHECKED_IN,
+        RefusalReason.NOT_YOUR_STEP,
     }
 )
 

@@ -9,7 +9,7 @@ from typing import NewType
 from uuid import UUID
 
 from passmill.domain.ids import PassId
-from passmill.domain.offers import OfferId, UnitAmount
+from passmill.domain.offers import ChainId, OfferId, UnitAmount
 from passmill.domain.scanners import ScannerId
 from passmill.domain.venues import VenueId
 
@@ -20,7 +20,8 @@ CheckInId = NewType("CheckInId", UUID)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redemption:
     """One use of an offer by a pass. `scan_time`: when the pass was shown; `create_time`: when the
-    service heard of it. `key_id`: the credential, for the record."""
+    service heard of it. `key_id`: the credential, for the record. `chain_id`: of which chain the
+    offer was a step then."""
 
     redemption_id: RedemptionId
     pass_id: PassId
@@ -36,6 +37,7 @@ class Redemption:
     cost: UnitAmount | None
     reverse_time: datetime | None = None
     reverse_reason: str = ""
+    chain_id: ChainId | None = None
 
     def reversed_at(self, now: datetime, reason: str) -> Redemption:
         """This one, taken back."""

@@ -75,6 +75,11 @@ class Desk:
         return None if self.venue is None else self.venue.venue_id
 
     @property
+    def partner(self) -> str:
+        """Whose venue it is; empty for the tenant's own."""
+        return "" if self.venue is None else self.venue.partner
+
+    @property
     def scanner_id(self) -> ScannerId | None:
         """The scanner, when it is one."""
         return None if self.scanner is None else self.scanner.scanner_id

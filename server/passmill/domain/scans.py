@@ -30,6 +30,7 @@ class ScanState(enum.StrEnum):
     USED_UP = "USED_UP"
     UNKNOWN = "UNKNOWN"
     SEVERAL = "SEVERAL"
+    NOT_YOUR_STEP = "NOT_YOUR_STEP"
 
 
 class RefusalReason(enum.StrEnum):
@@ -55,6 +56,10 @@ class RefusalReason(enum.StrEnum):
     ALREADY_REVERSED = "ALREADY_REVERSED"
     SEQUENCE_REUSED = "SEQUENCE_REUSED"
     INVALID_SCAN = "INVALID_SCAN"
+    NOT_YOUR_STEP = "NOT_YOUR_STEP"
+    TOO_EARLY = "TOO_EARLY"
+    TOO_LATE = "TOO_LATE"
+    NOT_LATEST_STEP = "NOT_LATEST_STEP"
 
 
 # What keeps the offers that a pass stands for from being had, as the state of the pass; the first
@@ -62,6 +67,9 @@ class RefusalReason(enum.StrEnum):
 _STATES: Final[Mapping[RefusalReason, ScanState]] = {
     RefusalReason.WRONG_VENUE: ScanState.WRONG_VENUE,
     RefusalReason.NOT_YET_VALID: ScanState.NOT_YET_VALID,
+    RefusalReason.TOO_EARLY: ScanState.NOT_YET_VALID,
+    RefusalReason.TOO_LATE: ScanState.EXPIRED,
+    RefusalReason.NOT_YOUR_STEP: ScanState.NOT_YOUR_STEP,
     RefusalReason.ALREADY_REDEEMED: ScanState.USED_UP,
     RefusalReason.OFFER_ENDED: ScanState.EXPIRED,
 }
@@ -81,11 +89,13 @@ class PassFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An offer as it stands for one pass: `refusal` None when it can be had."""
+    """An offer as it stands for one pass: `refusal` None when it can be had. `is_hidden`: it is
+    another partner's step of a chain, which is nobody's business at this desk."""
 
     offer: Offer
     uses: OfferUses
     refusal: RefusalReason | None
+    is_hidden: bool = False
 
 
 def is_for(offer: Offer, facts: PassFacts) -> bool:
@@ -136,8 +146,10 @@ def state_of(facts: PassFacts, standings: Iterable[Standing], *, at: datetime) -
     """The state of a pass at a venue, from the standings of its offers there.
 
     Offers of its own template are what it stands for: when none of them can be had, it says why.
+    What is hidden counts where there is nothing else.
     """
     own = [each for each in standings if each.offer.template_id == facts.template_id]
+    own = [each for each in own if not each.is_hidden] or own
     if facts.state is PassState.VOIDED:
         is_by_use = any(
             each.refusal is RefusalReason.ALREADY_REDEEMED and each.offer.mark.void_when_used_up

@@ -1,4 +1,4 @@
-"""CounterService: venues, offers, scanners and policies of the caller's tenant."""
+"""CounterService: venues, offers, scanners, policies and chains of the caller's tenant."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from google.protobuf.message import Message
 
 from passmill.domain.callers import Caller, Scope
 from passmill.domain.ids import ProgramId, parse_uuid
-from passmill.domain.offers import OfferId
+from passmill.domain.offers import ChainId, OfferId
 from passmill.domain.scanners import ScannerId
 from passmill.domain.venues import VenueId
 from passmill.errors import not_found
+from passmill.rpc.convert_chain import chain_draft_from, chain_to_proto
 from passmill.rpc.convert_counter import (
     offer_draft_from,
     offer_fields_from,
@@ -29,6 +30,7 @@ from passmill.rpc.convert_program import program_id_from
 from passmill.rpc.convert_time import timestamp
 from passmill.rpc.door import Call, MethodRule
 from passmill.rpc.paging import Pages
+from passmill.store.chains import get_chain, list_chains
 from passmill.store.counter_policies import get_policy
 from passmill.store.database import Database
 from passmill.store.offers import list_offers
@@ -40,6 +42,7 @@ from passmill.usecases.create_scanner_code import CreateScannerCode
 from passmill.usecases.create_venue import CreateVenue
 from passmill.usecases.mutation import Answer
 from passmill.usecases.revoke_scanner import RevokeScanner
+from passmill.usecases.set_chain import SetChain
 from passmill.usecases.set_counter_policy import SetCounterPolicy
 from passmill.usecases.update_offer import UpdateOffer
 from passmill.v1 import counter_service_pb2 as pb
@@ -60,6 +63,10 @@ RULES: Final[Mapping[str, MethodRule]] = {
     "RevokeScanner": _CHANGE,
     "SetCounterPolicy": _CHANGE,
     "GetCounterPolicy": _READ,
+    "SetChain": _CHANGE,
+    "GetChain": _READ,
+    "ListChains": _READ,
+    "ArchiveChain": _CHANGE,
 }
 
 T = TypeVar("T")
@@ -75,6 +82,7 @@ class CounterUseCases:
     create_scanner_code: CreateScannerCode
     revoke_scanner: RevokeScanner
     set_counter_policy: SetCounterPolicy
+    set_chain: SetChain
 
 
 class CounterServicer:
@@ -222,6 +230,51 @@ class CounterServicer:
             policy = await get_policy(tx, program_id)
         return pb.GetCounterPolicyResponse(policy=policy_to_proto(policy))
 
+    async def set_chain(self, request: pb.SetChainRequest, call: Call) -> Answer:
+        """Makes or changes a chain."""
+        return await self._use_cases.set_chain(
+            call.mutation(request, lambda chain: pb.SetChainResponse(chain=chain_to_proto(chain))),
+            chain_id=request.chain_id,
+            template_id=request.template_id,
+            draft=chain_draft_from(request.chain),
+            etag=request.etag,
+        )
+
+    async def get_chain(self, request: pb.GetChainRequest, call: Call) -> pb.GetChainResponse:
+        """A chain."""
+        chain_id = parse_uuid(request.chain_id)
+        if chain_id is None:
+            raise not_found("chain")
+        async with self._database.statement(call.caller) as tx:
+            chain = await get_chain(tx, ChainId(chain_id))
+        return pb.GetChainResponse(chain=chain_to_proto(chain))
+
+    async def list_chains(self, request: pb.ListChainsRequest, call: Call) -> Message:
+        """A page of chains, oldest first."""
+        size, after = self._page(request)
+        program_id = await self._program(call.caller, request.program_id)
+        async with self._database.statement(call.caller) as tx:
+            found = await list_chains(
+                tx,
+                program_id=program_id,
+                include_archived=request.include_archived,
+                after=None if after is None else ChainId(after),
+                at_most=size + 1,
+            )
+        page, token = self._cut(request, found, size, lambda each: each.chain_id)
+        return pb.ListChainsResponse(
+            chains=[chain_to_proto(each) for each in page], next_page_token=token
+        )
+
+    async def archive_chain(self, request: pb.ArchiveChainRequest, call: Call) -> Answer:
+        """Ends a chain."""
+        return await self._use_cases.set_chain.archive(
+            call.mutation(
+                request, lambda chain: pb.ArchiveChainResponse(chain=chain_to_proto(chain))
+            ),
+            chain_id=request.chain_id,
+        )
+
     async def _program(self, caller: Caller, text: str) -> ProgramId | None:
         if not text:
             return None
@@ -231,7 +284,11 @@ class CounterServicer:
         return program_id
 
     def _page(
-        self, request: pb.ListVenuesRequest | pb.ListOffersRequest | pb.ListScannersRequest
+        self,
+        request: pb.ListVenuesRequest
+        | pb.ListOffersRequest
+        | pb.ListScannersRequest
+        | pb.ListChainsRequest,
     ) -> tuple[int, UUID | None]:
         key = self._pages.key(request, request.page_token)
         return self._pages.size(request.page_size), UUID(str(key[0])) if key else None

@@ -92,6 +92,12 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
             " WHERE tenant_id = $1 AND pass_id = ANY($2)"
             " AND (undo IS NOT NULL OR reverse_reason <> '')",
         ),
+        "chain_steps": Erased(
+            columns=_columns("undo"),
+            how="overwritten; where a pass stood, under its id, stays",
+            statement="UPDATE chain_steps SET undo = NULL WHERE tenant_id = $1"
+            " AND pass_id = ANY($2) AND undo IS NOT NULL",
+        ),
     }
 )
 """By table."""
@@ -193,6 +199,8 @@ KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
                 why=_OPERATORS,
             ),
         ),
+        "chains": (Kept(columns=_columns("display_name"), why=_OPERATORS),),
+        "chain_versions": (Kept(columns=_columns("steps"), why=_OPERATORS),),
         "counter_policies": (
             Kept(columns=_columns("demands photo_slot tier_slot attention_slots"), why=_OPERATORS),
         ),

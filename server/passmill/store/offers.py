@@ -9,14 +9,21 @@ import asyncpg
 
 from passmill import errors
 from passmill.domain.ids import ProgramId, TemplateId
-from passmill.domain.offers import Offer, OfferId, OfferState, UnitAmount, mark_from_json
+from passmill.domain.offers import (
+    ChainId,
+    Offer,
+    OfferId,
+    OfferState,
+    UnitAmount,
+    mark_from_json,
+)
 from passmill.domain.venues import VenueId
 from passmill.store.database import Transaction
 
 _SELECT: Final = (
     "SELECT offer_id, program_id, template_id, display_name, max_uses, cost_unit, cost_amount,"
     " worth_unit, worth_amount, valid_from, valid_until, venue_ids, tiers, attention, mark, state,"
-    " version, create_time, update_time FROM offers"
+    " version, create_time, update_time, chain_id FROM offers"
 )
 
 
@@ -129,7 +136,7 @@ def amount_from(unit: str | None, amount: int | None) -> UnitAmount | None:
 
 
 def _offer(row: asyncpg.Record) -> Offer:
-    template_id = row["template_id"]
+    template_id, chain_id = row["template_id"], row["chain_id"]
     return Offer(
         offer_id=OfferId(UUID(int=row["offer_id"].int)),
         program_id=ProgramId(UUID(int=row["program_id"].int)),
@@ -148,4 +155,5 @@ def _offer(row: asyncpg.Record) -> Offer:
         version=row["version"],
         create_time=row["create_time"],
         update_time=row["update_time"],
+        chain_id=None if chain_id is None else ChainId(UUID(int=chain_id.int)),
     )

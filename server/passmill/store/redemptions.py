@@ -12,7 +12,7 @@ import asyncpg
 
 from passmill import errors
 from passmill.domain.ids import PassId
-from passmill.domain.offers import OfferId, OfferState
+from passmill.domain.offers import ChainId, OfferId, OfferState
 from passmill.domain.passes import PassState
 from passmill.domain.redemptions import MarkUndo, OfferUses, Redemption, RedemptionId
 from passmill.domain.scanners import ScannerId
@@ -22,7 +22,7 @@ from passmill.store.offers import amount_from
 
 _COLUMNS: Final = (
     "redemption_id, pass_id, offer_id, use_number, venue_id, scanner_id, key_id, staff, scan_time,"
-    " create_time, is_offline, cost_unit, cost_amount, reverse_time, reverse_reason"
+    " create_time, is_offline, cost_unit, cost_amount, reverse_time, reverse_reason, chain_id"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM redemptions"  # noqa: S608 - our own columns
 
@@ -31,8 +31,9 @@ _SELECT: Final = f"SELECT {_COLUMNS} FROM redemptions"  # noqa: S608 - our own c
 # is asked in the same statement.
 _TAKE_USE: Final = f"""
 INSERT INTO redemptions (tenant_id, redemption_id, pass_id, offer_id, use_number, venue_id,
-    scanner_id, key_id, staff, scan_time, create_time, is_offline, cost_unit, cost_amount)
-SELECT $1, $2, $3, $4, free.use_number, $5, $6, $7, $8, $9, $10, $11, o.cost_unit, o.cost_amount
+    scanner_id, key_id, staff, scan_time, create_time, is_offline, cost_unit, cost_amount, chain_id)
+SELECT $1, $2, $3, $4, free.use_number, $5, $6, $7, $8, $9, $10, $11, o.cost_unit, o.cost_amount,
+    o.chain_id
 FROM offers o
 JOIN passes p ON p.tenant_id = o.tenant_id AND p.pass_id = $3
 CROSS JOIN LATERAL (
@@ -198,7 +199,7 @@ async def list_redemptions(
 
 def redemption_from_row(row: asyncpg.Record) -> Redemption:
     """The redemption in a row that has its columns."""
-    venue_id, scanner_id = row["venue_id"], row["scanner_id"]
+    venue_id, scanner_id, chain_id = row["venue_id"], row["scanner_id"], row["chain_id"]
     return Redemption(
         redemption_id=RedemptionId(UUID(int=row["redemption_id"].int)),
         pass_id=PassId(UUID(int=row["pass_id"].int)),
@@ -214,4 +215,5 @@ def redemption_from_row(row: asyncpg.Record) -> Redemption:
         cost=amount_from(row["cost_unit"], row["cost_amount"]),
         reverse_time=row["reverse_time"],
         reverse_reason=row["reverse_reason"],
+        chain_id=None if chain_id is None else ChainId(UUID(int=chain_id.int)),
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from passmill.domain.ids import PassId
-from passmill.domain.offers import OfferId, UnitAmount
+from passmill.domain.offers import ChainId, OfferId, UnitAmount
 from passmill.domain.redemptions import (
     CheckIn,
     CheckInId,
@@ -40,7 +40,7 @@ SELECT p.pass_id,
     (SELECT json_agg(l ORDER BY l.redemption_id DESC) FROM (
         SELECT r.redemption_id, r.offer_id, r.use_number, r.venue_id, r.scanner_id, r.key_id,
             r.staff, r.scan_time, r.create_time, r.is_offline, r.cost_unit, r.cost_amount,
-            r.reverse_time, r.reverse_reason
+            r.reverse_time, r.reverse_reason, r.chain_id
         FROM redemptions r WHERE r.tenant_id = $1 AND r.pass_id = p.pass_id
         ORDER BY r.redemption_id DESC LIMIT $4) AS l) AS last_uses,
     (SELECT json_agg(s) FROM (
@@ -97,7 +97,7 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _use(pass_id: PassId, each: Mapping[str, Any]) -> Redemption:
-    scanner_id, unit = each["scanner_id"], each["cost_unit"]
+    scanner_id, unit, chain_id = each["scanner_id"], each["cost_unit"], each["chain_id"]
     return Redemption(
         redemption_id=RedemptionId(UUID(each["redemption_id"])),
         pass_id=pass_id,
@@ -113,6 +113,7 @@ def _use(pass_id: PassId, each: Mapping[str, Any]) -> Redemption:
         cost=None if unit is None else UnitAmount(unit=unit, amount=each["cost_amount"]),
         reverse_time=_time(each["reverse_time"]),
         reverse_reason=each["reverse_reason"],
+        chain_id=None if chain_id is None else ChainId(UUID(chain_id)),
     )
 
 

@@ -8,12 +8,13 @@ from datetime import datetime
 
 from passmill.domain.apple.pass_json import default_values
 from passmill.domain.callers import Caller
+from passmill.domain.chains import ChainPlace
 from passmill.domain.counter_policies import CounterPolicy, StaffDemand
 from passmill.domain.ids import PassId
 from passmill.domain.ledger import Balance
-from passmill.domain.offers import Offer, UnitAmount
+from passmill.domain.offers import ChainId, Offer, UnitAmount
 from passmill.domain.passes import WalletPass
-from passmill.domain.redemptions import OfferUses
+from passmill.domain.redemptions import OfferUses, Redemption
 from passmill.domain.scanners import Desk
 from passmill.domain.scans import (
     PassFacts,
@@ -26,6 +27,7 @@ from passmill.domain.scans import (
 from passmill.domain.values import Value
 from passmill.signing.revisions import LoadedRevision
 from passmill.store.accounts import find_accounts
+from passmill.store.chains import read_places
 from passmill.store.database import Database
 from passmill.store.ledger import get_balances
 from passmill.store.passes import ListedPass
@@ -38,7 +40,8 @@ from passmill.usecases.program_counters import ProgramCounters
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPass:
     """A pass at a desk. `values`: as it shows them, defaults among them. `standings`: of its
-    offers, those that can be had first. `demands`: what its balances alone demand of staff."""
+    offers, those that can be had first; no other partner's steps of a chain are among them, nor in
+    `history`. `demands`: what its balances alone demand of staff."""
 
     listed: ListedPass
     facts: PassFacts
@@ -111,8 +114,18 @@ class JudgePasses:
         }
         pass_ids = [each.wallet_pass.pass_id for each in passes]
         offers = {offer.offer_id for each in counters.values() for offer in each.offers}
+        chains = {
+            offer.chain_id
+            for each in counters.values()
+            for offer in each.offers
+            if offer.chain_id is not None
+        }
         async with self._database.statement(caller) as tx:
             histories = await read_histories(tx, pass_ids, sorted(offers))
+        places: Mapping[PassId, Mapping[ChainId, ChainPlace]] = {}
+        if chains:
+            async with self._database.statement(caller) as tx:
+                places = await read_places(tx, pass_ids, sorted(chains))
         balances = await self._balances(caller, pass_ids, at=at)
         judged = []
         for listed in passes:
@@ -120,9 +133,15 @@ class JudgePasses:
             pass_id = listed.wallet_pass.pass_id
             loaded = await self._load_revision.by_id(caller, listed.wallet_pass.revision_id)
             facts, values = facts_of(listed.wallet_pass, listed, loaded, content, counter.policy)
-            history = histories[pass_id]
+            at_places = places.get(pass_id, {})
+            history = _seen(histories[pass_id], at_places, desk)
             standings = stand(
-                counter.for_template(listed.template_id), history, facts, desk=desk, at=at
+                counter.for_template(listed.template_id),
+                history,
+                facts,
+                desk=desk,
+                places=at_places,
+                at=at,
             )
             judged.append(
                 JudgedPass(
@@ -131,7 +150,9 @@ class JudgePasses:
                     values=values,
                     policy=counter.policy,
                     state=state_of(facts, standings, at=at),
-                    standings=_affordable(standings, balances[pass_id]),
+                    standings=_affordable(
+                        [each for each in standings if not each.is_hidden], balances[pass_id]
+                    ),
                     history=history,
                     balances=balances[pass_id],
                 )
@@ -158,15 +179,59 @@ def stand(
     facts: PassFacts,
     *,
     desk: Desk,
+    places: Mapping[ChainId, ChainPlace],
     at: datetime,
 ) -> list[Standing]:
-    """Offers as they stand for a pass at a desk, its balances aside."""
+    """Offers as they stand for a pass at a desk, its balances aside. `places`: where it stands in
+    the chains that they are steps of."""
     standings = []
     for offer in offers:
         uses = history.uses.get(offer.offer_id, OfferUses())
-        refusal = refusal_of_offer(offer, uses, facts, venue_id=desk.venue_id, at=at)
-        standings.append(Standing(offer=offer, uses=uses, refusal=refusal))
+        place = None if offer.chain_id is None else places.get(offer.chain_id)
+        standings.append(
+            Standing(
+                offer=offer,
+                uses=uses,
+                refusal=refusal_at(offer, uses, facts, desk=desk, place=place, at=at),
+                is_hidden=place is not None
+                and place.is_hidden(offer.offer_id, partner=desk.partner),
+            )
+        )
     return standings
+
+
+def refusal_at(
+    offer: Offer,
+    uses: OfferUses,
+    facts: PassFacts,
+    *,
+    desk: Desk,
+    place: ChainPlace | None,
+    at: datetime,
+) -> RefusalReason | None:
+    """Why a pass cannot have an offer at a desk then, None when it can; its balance aside.
+    `place`: where it stands in the chain that the offer is a step of, None when it is of none."""
+    step = None
+    if place is not None:
+        step = place.refusal(offer.offer_id, partner=desk.partner, at=at)
+        # First, so that nothing else is told of another partner's step.
+        if place.is_hidden(offer.offer_id, partner=desk.partner):
+            return step
+    return refusal_of_offer(offer, uses, facts, venue_id=desk.venue_id, at=at) or step
+
+
+def _seen(
+    history: CounterHistory, places: Mapping[ChainId, ChainPlace], desk: Desk
+) -> CounterHistory:
+    """The history without what other partners did in a chain."""
+
+    def is_seen(use: Redemption) -> bool:
+        if use.chain_id is None or not desk.partner:
+            return True
+        place = places.get(use.chain_id)
+        return place is not None and not place.is_hidden(use.offer_id, partner=desk.partner)
+
+    return replace(history, last_uses=[each for each in history.last_uses if is_seen(each)])
 
 
 def _affordable(standings: Sequence[Standing], balances: Sequence[Balance]) -> list[Standing]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -22,6 +22,7 @@ from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation, Mutator
 from passmill.usecases.program_counters import ProgramCounters
 from passmill.usecases.resolve_scan import ResolveScan, ScanRef
+from passmill.usecases.step_looks import LookUnfit, RevisionWanted, edit_into
 from passmill.usecases.use_offer import (
     PassMoved,
     UseRefused,
@@ -35,7 +36,7 @@ CLOCK_LEEWAY: Final = timedelta(minutes=5)
 """So far ahead the clocks of scanners may be."""
 
 _CHANGE: Final = "redeemed"  # as metrics count it
-_TRIES: Final = 4
+_TRIES: Final = 6
 
 
 # What else is written in the transaction that keeps the answer.
@@ -130,6 +131,7 @@ class RedeemPass:
         self, mutation: Mutation[UseResult], ref: PassRef, use: WantedUse, also: Also | None
     ) -> Answer:
         refusal: RefusalReason | None = None
+        revision: int | None = None
 
         async def work(tx: Transaction, in_hand: PassInHand) -> UseResult:
             if refusal is None:
@@ -142,16 +144,26 @@ class RedeemPass:
 
         for _ in range(_TRIES):
             try:
-                return await self._edit_pass(mutation, ref, work, kind=_CHANGE)
+                return await edit_into(
+                    self._edit_pass, mutation, ref, work, revision=revision, kind=_CHANGE
+                )
             except UseRefused as refused:
-                refusal = refused.reason
+                refusal, revision = refused.reason, None
             except PassMoved:
-                continue
+                use, revision = await self._again(mutation.caller, use), None
+            except RevisionWanted as wanted:
+                revision = wanted.number
+            except LookUnfit:
+                use, revision = replace(use, keeps_revision=True), None
         raise AppError(
             reason=Reason.UNAVAILABLE,
             message="The pass is changed all the time. Retry with the same request_id.",
             retry_after=timedelta(milliseconds=500),
         )
+
+    async def _again(self, caller: Caller, use: WantedUse) -> WantedUse:
+        async with self._database.statement(caller) as tx:
+            return replace(use, offer=await get_offer(tx, use.offer.offer_id))
 
     async def _prepare(self, caller: Caller, wanted: WantedRedemption) -> tuple[Desk, Offer]:
         desk = await self._find_desk(caller, wanted.venue_id)

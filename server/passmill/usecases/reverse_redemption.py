@@ -18,17 +18,27 @@ from passmill.domain.redemptions import Redemption, RedemptionId
 from passmill.domain.scanners import OWN_REVERSAL, Desk, ScannerRight
 from passmill.domain.scans import RefusalReason
 from passmill.errors import AppError, not_found
+from passmill.store.chains import find_look, step_back
 from passmill.store.database import Database, Transaction
 from passmill.store.offers import get_offer
 from passmill.store.outbox import insert_event
 from passmill.store.redemptions import find_undo, get_redemption, reverse, uses_of
+from passmill.usecases.changed_pass import moving
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_desk import FindDesk
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation, Mutator
 from passmill.usecases.pay_use import pay_back
+from passmill.usecases.step_looks import (
+    LookUnfit,
+    RevisionWanted,
+    edit_into,
+    require_revision,
+    undressed,
+)
 
 _CHANGE: Final = "reversed"  # as metrics count it
+_TRIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +49,18 @@ class ReversalResult:
     redemption: Redemption
     uses: int
     balance: Balance | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WantedReversal:
+    made: Redemption
+    offer: Offer
+    reason: str
+    now: datetime
+
+
+class _StepPassed(Exception):
+    """The pass has taken a later step of its chain: nothing is taken back."""
 
 
 class ReverseRedemption:
@@ -64,8 +86,9 @@ class ReverseRedemption:
     async def __call__(
         self, mutation: Mutation[ReversalResult], *, redemption_id: str, reason: str
     ) -> Answer:
-        """The answer with the redemption as it is now; refused with ALREADY_REVERSED or
-        RIGHT_MISSING. AppError NOT_FOUND."""
+        """The answer with the redemption as it is now; refused with ALREADY_REVERSED,
+        RIGHT_MISSING or, of a chain's step that is not the latest, NOT_LATEST_STEP. AppError
+        NOT_FOUND."""
         try:
             desk = await self._find_desk(mutation.caller)
             made, offer = await self._find(mutation.caller, redemption_id)
@@ -75,17 +98,39 @@ class ReverseRedemption:
             raise
         now = self._clock.now()
         if not may_reverse(desk, made, now=now):
+            return await self._refuse(mutation, made, RefusalReason.RIGHT_MISSING)
+        wanted = _WantedReversal(made=made, offer=offer, reason=reason, now=now)
+        try:
+            return await self._reverse(mutation, wanted)
+        except _StepPassed:
+            return await self._refuse(mutation, made, RefusalReason.NOT_LATEST_STEP)
 
-            async def refuse(tx: Transaction) -> ReversalResult:
-                return await _result(tx, made, RefusalReason.RIGHT_MISSING, None)
-
-            return await self._mutator.run(mutation, refuse)
+    async def _reverse(self, mutation: Mutation[ReversalResult], wanted: _WantedReversal) -> Answer:
+        ref = PassRef(pass_id=str(wanted.made.pass_id))
+        keeps_revision = False
+        revision: int | None = None
 
         async def work(tx: Transaction, in_hand: PassInHand) -> ReversalResult:
-            return await _reverse(tx, in_hand, made, offer, reason=reason, now=now)
+            return await _reverse(tx, in_hand, wanted, keeps_revision=keeps_revision)
 
-        ref = PassRef(pass_id=str(made.pass_id))
-        return await self._edit_pass(mutation, ref, work, kind=_CHANGE)
+        for _ in range(_TRIES):
+            try:
+                return await edit_into(
+                    self._edit_pass, mutation, ref, work, revision=revision, kind=_CHANGE
+                )
+            except RevisionWanted as before:
+                revision = before.number
+            except LookUnfit:
+                keeps_revision, revision = True, None
+        raise moving()
+
+    async def _refuse(
+        self, mutation: Mutation[ReversalResult], made: Redemption, reason: RefusalReason
+    ) -> Answer:
+        async def refuse(tx: Transaction) -> ReversalResult:
+            return await _result(tx, made, reason, None)
+
+        return await self._mutator.run(mutation, refuse)
 
     async def _find(self, caller: Caller, text: str) -> tuple[Redemption, Offer]:
         redemption_id = parse_uuid(text)
@@ -108,22 +153,24 @@ def may_reverse(desk: Desk, made: Redemption, *, now: datetime) -> bool:
 
 
 async def _reverse(
-    tx: Transaction,
-    in_hand: PassInHand,
-    made: Redemption,
-    offer: Offer,
-    *,
-    reason: str,
-    now: datetime,
+    tx: Transaction, in_hand: PassInHand, wanted: _WantedReversal, *, keeps_revision: bool
 ) -> ReversalResult:
-    taken_back = await reverse(tx, made.redemption_id, reason=reason, now=now)
+    made, offer, now = wanted.made, wanted.offer, wanted.now
+    taken_back = await reverse(tx, made.redemption_id, reason=wanted.reason, now=now)
     if taken_back is None:
         made = await get_redemption(tx, made.redemption_id)
         return await _result(tx, made, RefusalReason.ALREADY_REVERSED, None)
+    look = None
+    if made.chain_id is not None:
+        if not await step_back(tx, made.redemption_id):
+            raise _StepPassed
+        look = await find_look(tx, made.redemption_id)
+        if look is not None and look.revision is not None and not keeps_revision:
+            require_revision(in_hand, look.revision)
     balance = None if made.cost is None else await pay_back(tx, in_hand, made, now=now)
-    detail = {"redemption_id": str(made.redemption_id), "offer_id": str(made.offer_id)}
+    detail = _detail(made)
     undo = await find_undo(tx, made.pass_id, made.offer_id)
-    if offer.mark.is_empty and undo is None:
+    if offer.mark.is_empty and undo is None and look is None:
         await insert_event(
             tx,
             kind="pass.redemption_reversed",
@@ -134,10 +181,18 @@ async def _reverse(
     else:
         current = await in_hand.lock()
         uses, _ = await uses_of(tx, made.pass_id, made.offer_id)
+        altered = current if look is None else undressed(current, look, in_hand.prepared)
         slots = in_hand.prepared.after.content.slots
-        altered = unmarked(current, offer, slots, uses=uses.uses, undo=undo)
+        altered = unmarked(altered, offer, slots, uses=uses.uses, undo=undo)
         await in_hand.change(current, altered, event="pass.redemption_reversed", detail=detail)
     return await _result(tx, taken_back, None, balance)
+
+
+def _detail(made: Redemption) -> dict[str, str]:
+    detail = {"redemption_id": str(made.redemption_id), "offer_id": str(made.offer_id)}
+    if made.chain_id is not None:
+        detail["chain_id"] = str(made.chain_id)
+    return detail
 
 
 async def _result(

@@ -172,7 +172,11 @@ class SyncOfflineScans:
         async with self._database.transaction(run.caller, read_only=True) as tx:
             if before.redemption_id is not None:
                 redemption = await get_redemption(tx, before.redemption_id)
-            elif before.pass_id is not None and before.offer_id is not None:
+            elif (
+                before.pass_id is not None
+                and before.offer_id is not None
+                and before.reason is not RefusalReason.NOT_YOUR_STEP  # whose it was is not told
+            ):
                 _, first_use = await uses_of(tx, before.pass_id, before.offer_id)
         return OfflineResult(
             local_sequence=before.local_sequence,

@@ -1,6 +1,7 @@
-"""Use an offer inside a transaction: take the use, pay for it, let the pass show it.
+"""Use an offer inside a transaction: take the use, and the step of the chain when it is one, pay
+for it, let the pass show it.
 
-The order of locks: the request id, the redemption, the balance, the pass.
+The order of locks: the request id, the redemption, the place in the chain, the balance, the pass.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from passmill.domain.chains import ChainPlace, ChainStep
 from passmill.domain.ids import new_uuid
 from passmill.domain.ledger import Balance
 from passmill.domain.offers import Offer
@@ -17,16 +19,18 @@ from passmill.domain.pass_marks import marked
 from passmill.domain.passes import WalletPass
 from passmill.domain.redemptions import OfferUses, Redemption, RedemptionId
 from passmill.domain.scanners import Desk
-from passmill.domain.scans import RefusalReason, ScanState, refusal_of_offer, state_of
+from passmill.domain.scans import RefusalReason, ScanState, state_of
+from passmill.store.chains import keep_look, read_places, take_step
 from passmill.store.database import Transaction
 from passmill.store.offers import get_offer
 from passmill.store.outbox import insert_event
 from passmill.store.redemptions import keep_undo, take_use, uses_of
 from passmill.store.standings import read_histories
 from passmill.usecases.edit_pass import PassInHand
-from passmill.usecases.judge_passes import facts_of, stand
+from passmill.usecases.judge_passes import facts_of, refusal_at, stand
 from passmill.usecases.pay_use import pay_use
 from passmill.usecases.program_counters import ProgramCounter
+from passmill.usecases.step_looks import dressed, require_revision
 
 _TRIES: Final = 8  # each but the first because somebody has just taken the use that was free
 
@@ -34,7 +38,8 @@ _TRIES: Final = 8  # each but the first because somebody has just taken the use 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedUse:
     """What is to be used, by whom and when. `scan_time`: when the pass was shown, which decides;
-    `now`: when the service heard of it."""
+    `now`: when the service heard of it. `keeps_revision`: the pass stays in its revision, whatever
+    the step of a chain says."""
 
     offer: Offer
     desk: Desk
@@ -43,6 +48,7 @@ class WantedUse:
     scan_time: datetime
     now: datetime
     is_offline: bool
+    keeps_revision: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +76,13 @@ class UseRefused(Exception):
 
 
 class PassMoved(Exception):
-    """The pass is no longer what was looked at: all is to be done again."""
+    """Pass or offer are no longer what was looked at: all is to be done again."""
 
 
 async def use_offer(tx: Transaction, in_hand: PassInHand, wanted: WantedUse) -> UseResult:
-    """Uses the offer for the pass in hand, or says why not. Raises UseRefused and PassMoved, after
-    which the transaction must not be committed."""
+    """Uses the offer for the pass in hand, or says why not. Raises UseRefused, PassMoved and, for
+    the step of a chain, RevisionWanted and LookUnfit, after which the transaction must not be
+    committed."""
     use = _Use(tx, in_hand, wanted)
     redemption = await use.take()
     if redemption is None:
@@ -104,6 +111,7 @@ class _Use:
         self._offer = wanted.offer
         self._pass = in_hand.prepared.listed.wallet_pass
         self._reason: RefusalReason | None = None
+        self._place: ChainPlace | None = None  # before the use
 
     async def take(self) -> Redemption | None:
         """The use, decided by its row; None with `_reason` when there is none to be had."""
@@ -122,12 +130,17 @@ class _Use:
             is_offline=wanted.is_offline,
             cost=None,
         )
+        await self._find_place()
         for _ in range(_TRIES):
             if self._refusal(self._pass, OfferUses()) is None:
+                if (step := self._step) is not None and self._may_move:
+                    require_revision(self._in_hand, step.next_revision)
                 taken = await take_use(self._tx, asked)
                 if taken is not None:
+                    await self._take_step(taken)
                     return taken
             self._offer = await get_offer(self._tx, wanted.offer.offer_id)
+            await self._find_place()
             uses, _ = await uses_of(self._tx, pass_id, wanted.offer.offer_id)
             self._reason = self._refusal(self._pass, uses)
             if self._reason is not None:
@@ -138,7 +151,8 @@ class _Use:
     async def show(self, redemption: Redemption, balance: Balance | None) -> UseResult:
         """Lets the pass show the use, and tells of it."""
         detail = self._detail(redemption)
-        if self._offer.mark.is_empty:
+        step = self._step
+        if self._offer.mark.is_empty and (step is None or not step.has_look):
             await insert_event(
                 self._tx,
                 kind="pass.redeemed",
@@ -148,16 +162,20 @@ class _Use:
             )
         else:
             current = await self._in_hand.lock()
-            refusal = self._refusal(current, OfferUses())
+            refusal = self._refusal(current, OfferUses())  # of the place as it was before
             if refusal is not None:  # voided since, or made to expire
                 raise UseRefused(refusal)
             uses, _ = await uses_of(self._tx, redemption.pass_id, redemption.offer_id)
-            slots = self._in_hand.prepared.after.content.slots
+            slots = self._in_hand.prepared.before.content.slots
             after = marked(current, self._offer, slots, uses=uses.uses)
             if after.undo is not None:
                 await keep_undo(self._tx, redemption.redemption_id, after.undo)
+            altered = after.wallet_pass
+            if step is not None and step.has_look:
+                altered, undo = dressed(altered, step, self._in_hand.prepared)
+                await keep_look(self._tx, redemption.redemption_id, undo)
             issued = await self._in_hand.change(
-                current, after.wallet_pass, event="pass.redeemed", detail=detail
+                current, altered, event="pass.redeemed", detail=detail
             )
             self._pass = issued.wallet_pass
         return await self._result(redemption=redemption, balance=balance)
@@ -171,9 +189,34 @@ class _Use:
         facts, _ = facts_of(
             wallet_pass, prepared.listed, prepared.before, prepared.content, wanted.counter.policy
         )
-        return refusal_of_offer(
-            self._offer, uses, facts, venue_id=wanted.desk.venue_id, at=wanted.scan_time
+        return refusal_at(
+            self._offer, uses, facts, desk=wanted.desk, place=self._place, at=wanted.scan_time
         )
+
+    @property
+    def _step(self) -> ChainStep | None:
+        """The step that the pass is about to take."""
+        return None if self._place is None else self._place.next_step
+
+    @property
+    def _may_move(self) -> bool:
+        """Whether the pass may get another revision: paying shows on it in its own."""
+        return not self._wanted.keeps_revision and self._offer.cost is None
+
+    async def _find_place(self) -> None:
+        chain_id, pass_id = self._offer.chain_id, self._pass.pass_id
+        if chain_id is not None:
+            self._place = (await read_places(self._tx, [pass_id], [chain_id]))[pass_id][chain_id]
+
+    async def _take_step(self, redemption: Redemption) -> None:
+        place = self._place
+        if redemption.chain_id != (None if place is None else place.chain_id):
+            raise PassMoved  # the offer has just become a step
+        if place is not None and not await take_step(self._tx, place, redemption):
+            raise PassMoved  # another has just taken it, or taken one back
+        prepared = self._in_hand.prepared
+        if redemption.cost is not None and prepared.after is not prepared.before:
+            raise PassMoved  # it has just begun to cost something
 
     async def _result(
         self,
@@ -184,6 +227,9 @@ class _Use:
     ) -> UseResult:
         pass_id = self._pass.pass_id
         uses, first = await uses_of(self._tx, pass_id, self._offer.offer_id)
+        place, partner = self._place, self._wanted.desk.partner
+        if place is not None and place.is_hidden(self._offer.offer_id, partner=partner):
+            uses, first = OfferUses(), None
         return UseResult(
             reason=reason,
             pass_id=str(pass_id),
@@ -198,17 +244,23 @@ class _Use:
     async def _state(self) -> ScanState:
         """The pass's state now, with its use."""
         wanted, prepared = self._wanted, self._in_hand.prepared
+        is_moved = self._pass.revision_id != prepared.before.revision.revision_id
+        loaded = prepared.after if is_moved else prepared.before
         facts, _ = facts_of(
-            self._pass, prepared.listed, prepared.before, prepared.content, wanted.counter.policy
+            self._pass, prepared.listed, loaded, prepared.content, wanted.counter.policy
         )
         offers = {each.offer_id: each for each in wanted.counter.for_template(facts.template_id)}
         offers[self._offer.offer_id] = self._offer
-        histories = await read_histories(self._tx, [self._pass.pass_id], sorted(offers))
+        pass_id = self._pass.pass_id
+        chains = [each.chain_id for each in offers.values() if each.chain_id is not None]
+        histories = await read_histories(self._tx, [pass_id], sorted(offers))
+        places = await read_places(self._tx, [pass_id], chains)
         standings = stand(
             list(offers.values()),
-            histories[self._pass.pass_id],
+            histories[pass_id],
             facts,
             desk=wanted.desk,
+            places=places[pass_id],
             at=wanted.scan_time,
         )
         return state_of(facts, standings, at=wanted.scan_time)
@@ -222,4 +274,6 @@ class _Use:
             detail["venue_id"] = str(redemption.venue_id)
         if redemption.scanner_id is not None:
             detail["scanner_id"] = str(redemption.scanner_id)
+        if redemption.chain_id is not None:
+            detail["chain_id"] = str(redemption.chain_id)
         return detail

@@ -8,6 +8,7 @@ from typing import Unpack
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from passmill.v1 import counter_service_pb2 as pb
+from passmill.v1.chain_pb2 import Chain
 from passmill.v1.counter_pb2 import CounterPolicy, Offer, Scanner, ScannerRight, Venue
 from passmill_client.call import Call, ChangeOptions, Listing, ReadOptions, call_of, meta_of
 
@@ -166,3 +167,57 @@ def get_counter_policy(program_id: str, **options: Unpack[ReadOptions]) -> Call[
     return call_of(
         _SERVICE, request, pb.GetCounterPolicyResponse, lambda answer: answer.policy, options
     )
+
+
+def set_chain(
+    chain: Chain,
+    *,
+    chain_id: str = "",
+    template_id: str = "",
+    etag: str = "",
+    **options: Unpack[ChangeOptions],
+) -> Call[Chain]:
+    """Makes a chain for passes of a template, or gives the one named another name and other steps.
+    Scope: admin."""
+    request = pb.SetChainRequest(
+        chain_id=chain_id, template_id=template_id, chain=chain, etag=etag, meta=meta_of(options)
+    )
+    return call_of(_SERVICE, request, pb.SetChainResponse, lambda answer: answer.chain, options)
+
+
+def get_chain(chain_id: str, **options: Unpack[ReadOptions]) -> Call[Chain]:
+    """Gives a chain as it is for passes that have not begun. Scope: read."""
+    request = pb.GetChainRequest(chain_id=chain_id)
+    return call_of(_SERVICE, request, pb.GetChainResponse, lambda answer: answer.chain, options)
+
+
+def list_chains(
+    *,
+    program_id: str = "",
+    include_archived: bool = False,
+    page_size: int = 500,
+    **options: Unpack[ReadOptions],
+) -> Listing[Chain]:
+    """Lists chains, oldest first, all or those of a program. Scope: read."""
+
+    def page(token: str) -> Call[tuple[Sequence[Chain], str]]:
+        return call_of(
+            _SERVICE,
+            pb.ListChainsRequest(
+                program_id=program_id,
+                include_archived=include_archived,
+                page_size=page_size,
+                page_token=token,
+            ),
+            pb.ListChainsResponse,
+            lambda answer: (answer.chains, answer.next_page_token),
+            options,
+        )
+
+    return Listing(page=page)
+
+
+def archive_chain(chain_id: str, **options: Unpack[ChangeOptions]) -> Call[Chain]:
+    """Ends a chain for good: no pass goes on in it. Scope: admin."""
+    request = pb.ArchiveChainRequest(chain_id=chain_id, meta=meta_of(options))
+    return call_of(_SERVICE, request, pb.ArchiveChainResponse, lambda answer: answer.chain, options)
