@@ -50,3 +50,25 @@ async def test_from_the_offer_to_the_list(counter: Counter) -> None:
         await asyncio.to_thread(scan)
         await manager.revoke_scanner(enrolled.scanner.scanner_id)
         await manager.archive_offer(offer.offer_id)
+
+
+async def test_chains(counter: Counter) -> None:
+    """Make, read, list, change and archive a chain with the client's own methods."""
+    address = counter.club.tenant.service.api_address
+    steps = [await counter.step(each) for each in ("taxi", "hotel")]
+    async with AsyncClient(address, counter.club.tenant.member.api_key, plaintext=True) as manager:
+        made = await manager.set_chain(
+            messages.Chain(display_name="Tour", steps=steps), template_id=counter.club.template_id
+        )
+        assert await manager.get_chain(made.chain_id) == made
+        assert [each async for each in manager.list_chains()] == [made]
+        changed = await manager.set_chain(
+            messages.Chain(display_name="Tour", steps=steps[:1]),
+            chain_id=made.chain_id,
+            etag=made.etag,
+        )
+        assert (changed.version, len(changed.steps)) == (2, 1)
+        over = await manager.archive_chain(made.chain_id)
+        assert over.state == messages.Chain.STATE_ARCHIVED
+        listed = [each async for each in manager.list_chains(include_archived=True)]
+        assert listed == [over]

@@ -159,7 +159,8 @@ async def fill(club: Club, worker: CampaignWorker) -> Filled:
 
 async def plant_at_counter(club: Club, wallet_pass: Pass) -> None:
     """What the claim of a pass and its use leave behind: a link for one person, one for many, and
-    one that gives the pass; a claim under way; a redemption that was taken back."""
+    one that gives the pass; a claim under way; a redemption that was taken back; a step of a
+    chain."""
     tenant_id, pass_id = int(club.tenant.tenant_id), uuid_of(wallet_pass)
     known = known_to_json(KnownHolder(holder=DomainHolder(name=WORD), tags=("zanzibar",)))
     common = known_to_json(KnownHolder(tags=("everybody",)))
@@ -195,6 +196,13 @@ async def plant_at_counter(club: Club, wallet_pass: Pass) -> None:
         " staff, scan_time, create_time, is_offline, undo, reverse_reason) VALUES"
         " ($1, gen_random_uuid(), $2, gen_random_uuid(), 1, '', 'Till 3', now(), now(), false, $3,"
         " $3)",
+        tenant_id,
+        pass_id,
+        WORD,
+    )
+    await club.tenant.fetch(
+        "INSERT INTO chain_steps (tenant_id, redemption_id, pass_id, chain_id, step, undo)"
+        " VALUES ($1, gen_random_uuid(), $2, gen_random_uuid(), 1, $3)",
         tenant_id,
         pass_id,
         WORD,

@@ -22,6 +22,10 @@ class Counter(Connection):
     revoke_scanner = blocking(counter.revoke_scanner)
     set_counter_policy = blocking(counter.set_counter_policy)
     get_counter_policy = blocking(counter.get_counter_policy)
+    set_chain = blocking(counter.set_chain)
+    get_chain = blocking(counter.get_chain)
+    list_chains = paging(counter.list_chains)
+    archive_chain = blocking(counter.archive_chain)
 
     verify_pass = blocking(scans.verify_pass)
     redeem_pass = blocking(scans.redeem_pass)
@@ -71,6 +75,10 @@ class AsyncCounter(AsyncConnection):
     revoke_scanner = awaiting(counter.revoke_scanner)
     set_counter_policy = awaiting(counter.set_counter_policy)
     get_counter_policy = awaiting(counter.get_counter_policy)
+    set_chain = awaiting(counter.set_chain)
+    get_chain = awaiting(counter.get_chain)
+    list_chains = async_paging(counter.list_chains)
+    archive_chain = awaiting(counter.archive_chain)
 
     verify_pass = awaiting(scans.verify_pass)
     redeem_pass = awaiting(scans.redeem_pass)
