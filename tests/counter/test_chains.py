@@ -11,6 +11,8 @@ from passmill.v1 import scan_service_pb2 as scan_pb
 from passmill.v1.chain_pb2 import Chain, ChainStep, StepCondition
 from passmill.v1.counter_pb2 import Offer, OfferMark
 from passmill.v1.wallet_pass_pb2 import Pass
+from tests.counter.test_offline_scans import ACCEPTED as OFFLINE_ACCEPTED
+from tests.counter.test_offline_scans import CONFLICT, scan, sync
 from tests.counter.test_redeem_pass import at as at_time
 from tests.support.bundles import pass_json
 from tests.support.counters import Counter, Till
@@ -238,3 +240,55 @@ async def test_the_mark_and_the_look(counter: Counter) -> None:
     assert (now.values["points"].integer, now.values["note"].text) == (1, "driven")
     await at["taxi"].reverse(used.redemption.redemption_id)
     assert pass_json(await counter.club.bundle(issued)) == before
+
+
+async def test_a_step_taken_offline_too_soon(counter: Counter) -> None:
+    """A hotel that was offline tells its step before the taxi's is known: a conflict that tells
+    nothing of the taxi, now and when it is told again after the taxi's; told anew it is taken."""
+    taxi, hotel = offers_of(await tour(counter, "taxi", "hotel"))
+    at = await scanners(counter, "taxi", "hotel")
+    issued = await counter.club.issue()
+    told = [scan(number, issued, redeem={"offer_id": hotel.offer_id}) for number in (1, 2)]
+    [soon] = await sync(at["hotel"], told[0])
+    assert (soon.outcome, soon.reason) == (CONFLICT, scans.REFUSAL_REASON_NOT_YOUR_STEP)
+    before = scan(1, issued, redeem={"offer_id": taxi.offer_id})
+    [driven] = await sync(at["taxi"], before)
+    assert driven.outcome == OFFLINE_ACCEPTED
+    [again, taken] = await sync(at["hotel"], told[0], told[1])
+    assert again.reason == scans.REFUSAL_REASON_NOT_YOUR_STEP
+    assert not again.HasField("first_use")
+    assert taken.outcome == OFFLINE_ACCEPTED
+    [foreign] = await sync(at["hotel"], scan(3, issued, redeem={"offer_id": taxi.offer_id}))
+    [retold] = await sync(at["hotel"], scan(3, issued, redeem={"offer_id": taxi.offer_id}))
+    for result in (foreign, retold):
+        assert result.reason == scans.REFUSAL_REASON_NOT_YOUR_STEP
+        assert not result.HasField("first_use")
+
+
+async def test_a_step_back_and_the_next_step_at_once(counter: Counter) -> None:
+    """Of the reversal of a step and the redemption of the next one comes whichever is first, never
+    both: the place and the uses that stand agree for every pass."""
+    taxi, hotel = offers_of(await tour(counter, "taxi", "hotel"))
+    at = await scanners(counter, "taxi", "hotel")
+    passes = [await counter.club.issue(draft(note=LOOKS[0])) for _ in range(8)]
+    first = [await at["taxi"].redeem(each, taxi) for each in passes]
+    races = [
+        asyncio.gather(
+            at["taxi"].reverse(used.redemption.redemption_id), at["hotel"].redeem(each, hotel)
+        )
+        for each, used in zip(passes, first, strict=True)
+    ]
+    for issued, (back, onward) in zip(passes, await asyncio.gather(*races), strict=True):
+        assert {back.outcome, onward.outcome} == {ACCEPTED, REFUSED}
+        is_back = back.outcome == ACCEPTED
+        assert (is_back and onward.reason == scans.REFUSAL_REASON_NOT_YOUR_STEP) or (
+            not is_back and back.reason == scans.REFUSAL_REASON_NOT_LATEST_STEP
+        )
+        shown = (await counter.club.get(issued)).values["note"].text
+        assert shown == LOOKS[0 if is_back else 2]
+    rows = await counter.club.tenant.fetch(
+        "SELECT c.step, (SELECT count(*) FROM redemptions r WHERE r.pass_id = c.pass_id"
+        " AND r.reverse_time IS NULL) AS uses FROM pass_chains c"
+    )
+    assert len(rows) == len(passes)
+    assert all(row["step"] == row["uses"] for row in rows)

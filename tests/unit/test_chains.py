@@ -98,6 +98,8 @@ def test_spans(after: int, length: int, passed: int) -> None:
     else:
         assert refusal is RefusalReason.TOO_LATE
     assert condition.refusal(None, at=MONDAY) is None
+    # A clock that is a little behind the one before refuses nothing by itself.
+    assert StepCondition().refusal(MONDAY, at=MONDAY - timedelta(seconds=passed)) is None
 
 
 @given(

@@ -64,7 +64,8 @@ class StepCondition:
         if previous is not None:
             if self.before_previous and at >= previous + self.before_previous:
                 return RefusalReason.TOO_LATE
-            if at < previous + self.after_previous:
+            # Without a bound the order of clocks does not matter, which are never quite right.
+            if self.after_previous and at < previous + self.after_previous:
                 return RefusalReason.TOO_EARLY
         if self.is_by_clock and not self._is_open(at.astimezone(ZoneInfo(self.time_zone))):
             return RefusalReason.TOO_EARLY

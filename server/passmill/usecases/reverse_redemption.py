@@ -165,8 +165,8 @@ async def _reverse(
         if not await step_back(tx, made.redemption_id):
             raise _StepPassed
         look = await find_look(tx, made.redemption_id)
-        if look is not None and look.revision is not None and not keeps_revision:
-            require_revision(in_hand, look.revision)
+        revision = 0 if look is None or keeps_revision else look.revision
+        require_revision(in_hand, revision or 0)
     balance = None if made.cost is None else await pay_back(tx, in_hand, made, now=now)
     detail = _detail(made)
     undo = await find_undo(tx, made.pass_id, made.offer_id)

@@ -72,8 +72,9 @@ async def edit_into(
 
 
 def require_revision(in_hand: PassInHand, number: int) -> None:
-    """Raises RevisionWanted unless the edit leads to the revision; 0 is any."""
-    if number not in {0, in_hand.prepared.after.revision.number}:
+    """Raises RevisionWanted unless the edit leads to the revision; 0 is the one the pass has."""
+    number = number or in_hand.prepared.before.revision.number
+    if number != in_hand.prepared.after.revision.number:
         raise RevisionWanted(number)
 
 

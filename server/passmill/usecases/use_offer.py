@@ -133,8 +133,7 @@ class _Use:
         await self._find_place()
         for _ in range(_TRIES):
             if self._refusal(self._pass, OfferUses()) is None:
-                if (step := self._step) is not None and self._may_move:
-                    require_revision(self._in_hand, step.next_revision)
+                require_revision(self._in_hand, self._next_revision)
                 taken = await take_use(self._tx, asked)
                 if taken is not None:
                     await self._take_step(taken)
@@ -199,9 +198,11 @@ class _Use:
         return None if self._place is None else self._place.next_step
 
     @property
-    def _may_move(self) -> bool:
-        """Whether the pass may get another revision: paying shows on it in its own."""
-        return not self._wanted.keeps_revision and self._offer.cost is None
+    def _next_revision(self) -> int:
+        """The revision that the step gives the pass, 0 for its own: what it pays shows in that."""
+        if self._wanted.keeps_revision or self._offer.cost is not None:
+            return 0
+        return 0 if self._step is None else self._step.next_revision
 
     async def _find_place(self) -> None:
         chain_id, pass_id = self._offer.chain_id, self._pass.pass_id
