@@ -9,6 +9,7 @@ from passmill.v1 import balance_service_pb2 as balances_pb2
 from passmill.v1 import scan_pb2 as scans
 from passmill.v1.balance_pb2 import BalanceUnit
 from passmill.v1.counter_pb2 import Offer, OfferMark, UnitAmount
+from passmill.v1.counter_service_pb2 import ListOffersRequest
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.balances import Till as BalanceTill
 from tests.support.balances import open_till
@@ -92,3 +93,34 @@ async def test_of_many_at_once_as_many_are_served_as_can_pay(counter: Counter) -
     assert (balance["balance"], balance["version"]) == (10, 8)
     assert await counter.club.tenant.count("redemptions") == 7
     assert (await counter.club.get(issued)).values["points"].integer == 10
+
+
+async def test_a_step_of_a_chain_is_paid(counter: Counter) -> None:
+    """A step that costs something is not taken when the balance does not suffice; paid, both the
+    look and the rest of the balance show, and both come back with its reversal. A dry run takes no
+    step, and the winner's retry gets its own answer."""
+    till, offer = await costly(counter)
+    step = await counter.step("", offer_id=offer.offer_id, next_values={"note": value("paid")})
+    chain = await counter.set_chain(step)
+    offers = (await counter.manage.ListOffers(ListOffersRequest())).offers
+    chains = {each.offer_id: each.chain_id for each in offers}
+    assert chains[offer.offer_id] == chain.chain_id
+    issued = await issued_with(counter, till, 10)
+    poor = await counter.till.redeem(issued, offer)
+    assert poor.reason == scans.REFUSAL_REASON_INSUFFICIENT_BALANCE
+    assert await counter.club.tenant.count("pass_chains") == 0
+    await till.post(issued, 15)
+    dry = await counter.till.redeem(issued, offer, meta=meta(validate_only=True))
+    assert dry.outcome == ACCEPTED
+    assert await counter.club.tenant.count("pass_chains") == 0
+    request = counter.till.redeem_request(issued, offer)
+    paid = await counter.till.scans.RedeemPass(request)
+    assert (paid.outcome, paid.balance.balance) == (ACCEPTED, 5)
+    assert await counter.till.scans.RedeemPass(request) == paid
+    now = await counter.club.get(issued)
+    assert (now.values["points"].integer, now.values["note"].text) == (5, "paid")
+    back = await counter.till.reverse(paid.redemption.redemption_id)
+    assert (back.outcome, back.balance.balance) == (ACCEPTED, 25)
+    now = await counter.club.get(issued)
+    assert (now.values["points"].integer, "note" in now.values) == (25, False)
+    assert (await counter.till.redeem(issued, offer)).outcome == ACCEPTED

@@ -103,6 +103,7 @@ def offer_to_proto(offer: Offer) -> pb.Offer:
         create_time=timestamp(offer.create_time),
         update_time=timestamp(offer.update_time),
         etag=offer.etag,
+        chain_id="" if offer.chain_id is None else str(offer.chain_id),
     )
     if offer.valid_from is not None:
         message.valid_from.CopyFrom(timestamp(offer.valid_from))
