@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -284,6 +285,7 @@ class LedgerLife(RuleBasedStateMachine):
         self._run(read())
 
 
+@pytest.mark.timeout(300)  # some thousand steps, each with the whole ledger compared
 def test_a_ledgers_life(database: Database) -> None:
     """Whatever is done in whatever order, the ledger is its model."""
     with asyncio.Runner() as runner:
