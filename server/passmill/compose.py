@@ -12,12 +12,13 @@ from datetime import timedelta
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from passmill import compose_passes
 from passmill.compose_balances import balance_servicer
 from passmill.compose_campaigns import campaign_servicer
 from passmill.compose_claims import enrolment_servicer
 from passmill.compose_counter import counter_services
 from passmill.compose_devices import device_servicer, event_servicer
-from passmill.compose_frame import Frame, Rendering, open_frame
+from passmill.compose_frame import Frame, open_frame
 from passmill.compose_holders import holder_services
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.keyring import Keyring
@@ -51,15 +52,11 @@ from passmill.usecases.create_program import CreateProgram
 from passmill.usecases.create_template import CreateTemplate
 from passmill.usecases.create_tenant import CreateTenant
 from passmill.usecases.edit_pass import EditPass
-from passmill.usecases.find_pass import FindPass
 from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.forget_answers import ForgetAnswers
 from passmill.usecases.forget_devices import ForgetDevices
 from passmill.usecases.forget_events import ForgetEvents
 from passmill.usecases.forget_personalizations import ForgetPersonalizations
-from passmill.usecases.get_pass_bundle import GetPassBundle
-from passmill.usecases.issue_group import IssueGroups
-from passmill.usecases.issue_passes import IssuePasses
 from passmill.usecases.preview_pass import PreviewPass
 from passmill.usecases.publish_template import PublishTemplate
 from passmill.usecases.reinstate_pass import ReinstatePass
@@ -111,17 +108,9 @@ async def open_services(
 
 
 def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
-    rendering = frame.rendering
-    groups = IssueGroups(
-        database=frame.database,
-        sealer=rendering.sealer,
-        clock=frame.clock,
-        metrics=frame.metrics,
-        tasks=tasks,
-    )
-    find_pass = rendering.find_pass
-    edit_pass = _edit_pass(frame, rendering, find_pass)
-    passes = _pass_servicer(frame, rendering, groups, find_pass, edit_pass)
+    rendering, find_pass = frame.rendering, frame.rendering.find_pass
+    edit_pass = compose_passes.edit_pass(frame)
+    passes = _pass_servicer(frame, tasks, edit_pass)
     return Services(
         public={
             pass_service.SERVICE: (passes, pass_service.RULES),
@@ -168,51 +157,19 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
     )
 
 
-def _edit_pass(frame: Frame, rendering: Rendering, find_pass: FindPass) -> EditPass:
-    return EditPass(
-        mutator=frame.mutator,
-        find_pass=find_pass,
-        load_revision=frame.load_revision,
-        identities=frame.identities,
-        contents=rendering.contents,
-        finish_signing=rendering.finish_signing,
-        clock=frame.clock,
-        metrics=frame.metrics,
-    )
-
-
 def _pass_servicer(
-    frame: Frame,
-    rendering: Rendering,
-    groups: IssueGroups,
-    find_pass: FindPass,
-    edit_pass: EditPass,
+    frame: Frame, tasks: asyncio.TaskGroup, edit_pass: EditPass
 ) -> pass_service.PassServicer:
+    rendering = frame.rendering
     change_pass = ChangePass(edit_pass=edit_pass)
     return pass_service.PassServicer(
         use_cases=pass_service.PassUseCases(
-            issue_passes=IssuePasses(
-                mutator=frame.mutator,
-                load_revision=frame.load_revision,
-                identities=frame.identities,
-                numbers=rendering.numbers,
-                contents=rendering.contents,
-                groups=groups,
-                clock=frame.clock,
-            ),
+            issue_passes=compose_passes.issue_passes(frame, tasks),
             update_pass=UpdatePass(change_pass=change_pass),
             void_pass=VoidPass(change_pass=change_pass),
             reinstate_pass=ReinstatePass(change_pass=change_pass),
-            find_pass=find_pass,
-            get_pass_bundle=GetPassBundle(
-                find_pass=find_pass,
-                load_revision=frame.load_revision,
-                identities=frame.identities,
-                contents=rendering.contents,
-                sealer=rendering.sealer,
-                finish_signing=rendering.finish_signing,
-                metrics=frame.metrics,
-            ),
+            find_pass=rendering.find_pass,
+            get_pass_bundle=compose_passes.get_pass_bundle(frame),
             load_revision=frame.load_revision,
             contents=rendering.contents,
         ),

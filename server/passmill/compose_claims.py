@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 
+from passmill import compose_passes
 from passmill.compose_frame import Frame
 from passmill.domain.callers import Caller
 from passmill.domain.claims import ClaimPersons
@@ -30,10 +31,7 @@ from passmill.usecases.claim_branding import ClaimBranding
 from passmill.usecases.claim_pass import ClaimPass
 from passmill.usecases.create_claim_links import CreateClaimLinks
 from passmill.usecases.find_pass import PassRef
-from passmill.usecases.get_pass_bundle import GetPassBundle
 from passmill.usecases.issue_claim import IssueClaim
-from passmill.usecases.issue_group import IssueGroups
-from passmill.usecases.issue_passes import IssuePasses
 from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.present_link import PresentLink
 from passmill.usecases.recover_claim import RecoverClaim
@@ -89,16 +87,7 @@ def public_enrolment(
 
 def enrolment_servicer(frame: Frame) -> enrolment_service.EnrolmentServicer:
     """EnrolmentService on a frame."""
-    rendering = frame.rendering
-    get_pass_bundle = GetPassBundle(
-        find_pass=rendering.find_pass,
-        load_revision=frame.load_revision,
-        identities=frame.identities,
-        contents=rendering.contents,
-        sealer=rendering.sealer,
-        finish_signing=rendering.finish_signing,
-        metrics=frame.metrics,
-    )
+    get_pass_bundle = compose_passes.get_pass_bundle(frame)
 
     async def read_bundle(caller: Caller, pass_id: PassId) -> bytes:
         return (await get_pass_bundle.one(caller, PassRef(pass_id=str(pass_id)))).content
@@ -189,25 +178,10 @@ async def open_claims(frame: Frame) -> AsyncIterator[ClaimServices]:
 
 
 def _issue_claim(frame: Frame, tasks: asyncio.TaskGroup) -> IssueClaim:
-    rendering = frame.rendering
     return IssueClaim(
         database=frame.database,
         load_revision=frame.load_revision,
-        issue_passes=IssuePasses(
-            mutator=frame.mutator,
-            load_revision=frame.load_revision,
-            identities=frame.identities,
-            numbers=rendering.numbers,
-            contents=rendering.contents,
-            groups=IssueGroups(
-                database=frame.database,
-                sealer=rendering.sealer,
-                clock=frame.clock,
-                metrics=frame.metrics,
-                tasks=tasks,
-            ),
-            clock=frame.clock,
-        ),
+        issue_passes=compose_passes.issue_passes(frame, tasks),
         clock=frame.clock,
     )
 

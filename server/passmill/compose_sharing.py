@@ -8,13 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from passmill import compose_passes
 from passmill.compose_frame import Frame
 from passmill.jobs.worker import Worker
 from passmill.store.jobs import JobKind, open_job_queue
 from passmill.store.sharing import ReissuePayload
-from passmill.usecases.edit_pass import EditPass
-from passmill.usecases.issue_group import IssueGroups
-from passmill.usecases.issue_passes import IssuePasses
 from passmill.usecases.reissue_pass import ReissuePass
 
 _AT_ONCE: Final = 2
@@ -37,38 +35,13 @@ async def open_sharing(frame: Frame) -> AsyncIterator[SharingServices]:
 
 
 def _reissue_pass(frame: Frame, tasks: asyncio.TaskGroup) -> ReissuePass:
-    rendering = frame.rendering
-    find_pass = rendering.find_pass
     return ReissuePass(
         database=frame.database,
         mutator=frame.mutator,
-        find_pass=find_pass,
+        find_pass=frame.rendering.find_pass,
         load_revision=frame.load_revision,
-        issue_passes=IssuePasses(
-            mutator=frame.mutator,
-            load_revision=frame.load_revision,
-            identities=frame.identities,
-            numbers=rendering.numbers,
-            contents=rendering.contents,
-            groups=IssueGroups(
-                database=frame.database,
-                sealer=rendering.sealer,
-                clock=frame.clock,
-                metrics=frame.metrics,
-                tasks=tasks,
-            ),
-            clock=frame.clock,
-        ),
-        edit_pass=EditPass(
-            mutator=frame.mutator,
-            find_pass=find_pass,
-            load_revision=frame.load_revision,
-            identities=frame.identities,
-            contents=rendering.contents,
-            finish_signing=rendering.finish_signing,
-            clock=frame.clock,
-            metrics=frame.metrics,
-        ),
+        issue_passes=compose_passes.issue_passes(frame, tasks),
+        edit_pass=compose_passes.edit_pass(frame),
         clock=frame.clock,
     )
 
