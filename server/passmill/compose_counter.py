@@ -16,6 +16,7 @@ from passmill.usecases.enrol_scanner import EnrolScanner
 from passmill.usecases.find_desk import FindDesk
 from passmill.usecases.find_pass import FindPass
 from passmill.usecases.judge_passes import JudgePasses
+from passmill.usecases.list_offline_scans import ListOfflineScans
 from passmill.usecases.list_redemptions import ListRedemptions
 from passmill.usecases.offline_bundle import GetOfflineBundle
 from passmill.usecases.program_counters import ProgramCounters
@@ -141,6 +142,7 @@ def _scan_servicer(
                 database=database, find_desk=find_desk, clock=clock
             ),
             list_redemptions=ListRedemptions(database=database, find_desk=find_desk),
+            list_offline_scans=ListOfflineScans(database=database, find_desk=find_desk),
             enrol_scanner=EnrolScanner(
                 database=database,
                 mutator=mutator,

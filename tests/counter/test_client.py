@@ -46,6 +46,14 @@ async def test_from_the_offer_to_the_list(counter: Counter) -> None:
                 assert second.first_use == first.redemption
                 undone = scanner.reverse_redemption(first.redemption.redemption_id)
                 assert list(scanner.list_redemptions()) == [undone.redemption]
+                told = messages.OfflineScan(
+                    local_sequence=1, ref=ref, scan_time=undone.redemption.scan_time
+                )
+                told.redeem.offer_id = offer.offer_id
+                [result] = scanner.sync_offline_scans([told])
+                [kept] = scanner.list_offline_scans(venue_id=venue.venue_id)
+                assert kept.redemption == result.redemption
+                assert list(scanner.list_offline_scans(only_conflicts=True)) == []
 
         await asyncio.to_thread(scan)
         await manager.revoke_scanner(enrolled.scanner.scanner_id)

@@ -117,5 +117,6 @@ async def counter_requests(
         scans.GetScannerConfigRequest(venue_id=ids["venue_id"]),
         scans.GetOfflineBundleRequest(),
         scans.ListRedemptionsRequest(),
+        scans.ListOfflineScansRequest(),
         scans.EnrolScannerRequest(code=code, display_name="Gate", meta=new()),
     ]

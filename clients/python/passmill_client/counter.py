@@ -36,6 +36,7 @@ class Counter(Connection):
     get_scanner_config = blocking(scans.get_scanner_config)
     get_offline_bundle = blocking(scans.get_offline_bundle)
     list_redemptions = paging(scans.list_redemptions)
+    list_offline_scans = paging(scans.list_offline_scans)
     enrol_scanner = blocking(scans.enrol_scanner)
 
     set_balance_unit = blocking(balances.set_balance_unit)
@@ -89,6 +90,7 @@ class AsyncCounter(AsyncConnection):
     get_scanner_config = awaiting(scans.get_scanner_config)
     get_offline_bundle = awaiting(scans.get_offline_bundle)
     list_redemptions = async_paging(scans.list_redemptions)
+    list_offline_scans = async_paging(scans.list_offline_scans)
     enrol_scanner = awaiting(scans.enrol_scanner)
 
     set_balance_unit = awaiting(balances.set_balance_unit)

@@ -12,6 +12,7 @@ from passmill.domain.ids import PassId, TenantId, derived_uuid
 from passmill.domain.offers import OfferId
 from passmill.domain.redemptions import Redemption, RedemptionId
 from passmill.domain.scans import RefusalReason
+from passmill.domain.venues import VenueId
 
 
 class OfflineAction(enum.StrEnum):
@@ -62,6 +63,35 @@ class OfflineRecord:
     redemption_id: RedemptionId | None
     staff: str
     scan_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanPlace:
+    """A place among the scans of a tenant, by when they were told; no two have the same."""
+
+    create_time: datetime
+    origin: str
+    local_sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptScan:
+    """A scan as it is listed. `create_time`: when it was told; `conflicting_use_id`: of a conflict,
+    the use that was known first, where the desk could see it."""
+
+    record: OfflineRecord
+    venue_id: VenueId | None
+    create_time: datetime
+    conflicting_use_id: RedemptionId | None
+
+    @property
+    def place(self) -> ScanPlace:
+        """Where it is in the order of lists."""
+        return ScanPlace(
+            create_time=self.create_time,
+            origin=self.record.origin,
+            local_sequence=self.record.local_sequence,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,9 @@ CODE_LIFE: Final = timedelta(minutes=10)
 OWN_REVERSAL: Final = timedelta(minutes=10)
 """So long a scanner may take back what it did itself."""
 
+TILL_ORIGIN: Final = "key:"
+"""What the origin of a till's offline scans begins with."""
+
 _CODE_SYMBOLS: Final = 8
 
 
@@ -87,7 +90,9 @@ class Desk:
     @property
     def origin(self) -> str:
         """Whose local sequence numbers its offline scans have."""
-        return f"key:{self.key_id}" if self.scanner is None else str(self.scanner.scanner_id)
+        if self.scanner is None:
+            return f"{TILL_ORIGIN}{self.key_id}"
+        return str(self.scanner.scanner_id)
 
     def may(self, right: ScannerRight) -> bool:
         """Whether it has a right."""

@@ -9,7 +9,7 @@ from passmill.domain.ledger import Balance
 from passmill.domain.offline_scans import OfflineAction, OfflineOutcome, OfflineResult
 from passmill.domain.redemptions import CheckIn, Redemption
 from passmill.domain.reference_ids import format_reference_id
-from passmill.domain.scanners import Desk, ScannerRight
+from passmill.domain.scanners import TILL_ORIGIN, Desk, ScannerRight
 from passmill.domain.scans import RefusalReason, ScanState, Standing
 from passmill.domain.values import Value
 from passmill.errors import invalid_field
@@ -17,6 +17,7 @@ from passmill.rpc.convert_counter import amount_to_proto, demands_to_proto
 from passmill.rpc.convert_time import time_from, timestamp
 from passmill.usecases.check_pass import CheckResult
 from passmill.usecases.judge_passes import JudgedPass
+from passmill.usecases.list_offline_scans import ListedScan
 from passmill.usecases.resolve_scan import ScanRef
 from passmill.usecases.reverse_redemption import ReversalResult
 from passmill.usecases.sync_offline_scans import OfflineScan
@@ -35,6 +36,10 @@ _REASON_OF: Final = {number: reason for reason, number in _REASONS.items()}
 _OUTCOMES: Final[Mapping[OfflineOutcome, service_pb.OfflineScanResult.Outcome.ValueType]] = {
     outcome: service_pb.OfflineScanResult.Outcome.Value(f"OUTCOME_{outcome.name}")
     for outcome in OfflineOutcome
+}
+_ACTIONS: Final[Mapping[OfflineAction, service_pb.KeptOfflineScan.Action.ValueType]] = {
+    action: service_pb.KeptOfflineScan.Action.Value(f"ACTION_{action.name}")
+    for action in OfflineAction
 }
 
 
@@ -144,6 +149,29 @@ def offline_result_to_proto(result: OfflineResult) -> service_pb.OfflineScanResu
     if result.first_outcome is not None:
         message.first_outcome = _OUTCOMES[result.first_outcome]
     return message
+
+
+def listed_scan_to_proto(listed: ListedScan) -> service_pb.KeptOfflineScan:
+    """An offline scan as it is listed, for the wire."""
+    scan, record = listed.scan, listed.scan.record
+    is_till = record.origin.startswith(TILL_ORIGIN)
+    return service_pb.KeptOfflineScan(
+        scanner_id="" if is_till else record.origin,
+        key_id=record.origin.removeprefix(TILL_ORIGIN) if is_till else "",
+        venue_id=str(scan.venue_id or ""),
+        local_sequence=record.local_sequence,
+        action=_ACTIONS[record.action],
+        pass_id=str(record.pass_id or ""),
+        offer_id=str(record.offer_id or ""),
+        staff=record.staff,
+        scan_time=timestamp(record.scan_time),
+        create_time=timestamp(scan.create_time),
+        outcome=_OUTCOMES[record.outcome],
+        reason=_reason(record.reason),
+        redemption=_redemption_or_none(listed.redemption),
+        conflicting_use=_redemption_or_none(listed.conflicting_use),
+        first_use=_redemption_or_none(listed.first_use),
+    )
 
 
 def redemption_to_proto(redemption: Redemption) -> pb.Redemption:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from google.protobuf.message import Message
 from passmill.domain.callers import Scope
 from passmill.domain.ids import TenantId
 from passmill.domain.keyring import Keyring
+from passmill.domain.offline_scans import ScanPlace
 from passmill.domain.redemptions import RedemptionId
 from passmill.rpc.convert_counter import (
     offer_to_proto,
@@ -22,6 +24,7 @@ from passmill.rpc.convert_counter import (
 from passmill.rpc.convert_scan import (
     check_in_to_proto,
     check_out_to_proto,
+    listed_scan_to_proto,
     offline_result_to_proto,
     offline_scan_from,
     redemption_to_proto,
@@ -35,6 +38,7 @@ from passmill.rpc.door import Call, MethodRule
 from passmill.rpc.paging import Pages
 from passmill.usecases.check_pass import CheckPass, WantedCheck
 from passmill.usecases.enrol_scanner import EnrolledScanner, EnrolScanner
+from passmill.usecases.list_offline_scans import ListOfflineScans, WantedScans
 from passmill.usecases.list_redemptions import ListRedemptions, WantedRedemptions
 from passmill.usecases.mutation import Answer, Mutation
 from passmill.usecases.offline_bundle import GetOfflineBundle
@@ -60,6 +64,7 @@ RULES: Final[Mapping[str, MethodRule]] = {
     "GetScannerConfig": _READ,
     "GetOfflineBundle": _READ,
     "ListRedemptions": _READ,
+    "ListOfflineScans": _READ,
     "EnrolScanner": MethodRule(scope=None, mutates=True, is_public=True),
 }
 
@@ -75,6 +80,7 @@ class ScanUseCases:
     sync_offline_scans: SyncOfflineScans
     read_scanner_config: ReadScannerConfig
     list_redemptions: ListRedemptions
+    list_offline_scans: ListOfflineScans
     enrol_scanner: EnrolScanner
     get_offline_bundle: GetOfflineBundle
 
@@ -207,6 +213,34 @@ class ScanServicer:
             else "",
         )
 
+    async def list_offline_scans(self, request: pb.ListOfflineScansRequest, call: Call) -> Message:
+        """A page of offline scans, those told last first."""
+        size = self._pages.size(request.page_size)
+        key = self._pages.key(request, request.page_token)
+        wanted = request.filter
+        found = await self._use_cases.list_offline_scans(
+            call.caller,
+            WantedScans(
+                only_conflicts=wanted.only_conflicts,
+                venue_id=wanted.venue_id,
+                scanner_id=wanted.scanner_id,
+                created_from=time_from(wanted, "create_time_from", path="filter.create_time_from"),
+                created_before=time_from(
+                    wanted, "create_time_before", path="filter.create_time_before"
+                ),
+            ),
+            before=_place_from(key) if key else None,
+            at_most=size + 1,
+        )
+        page = found[:size]
+        has_more = len(found) > size
+        return pb.ListOfflineScansResponse(
+            scans=[listed_scan_to_proto(each) for each in page],
+            next_page_token=self._pages.token(request, _place_key(page[-1].scan.place))
+            if has_more
+            else "",
+        )
+
     async def enrol_scanner(self, request: pb.EnrolScannerRequest, call: Call) -> Answer:
         """Makes a scanner of a device that has a code."""
 
@@ -223,6 +257,19 @@ class ScanServicer:
         return await self._use_cases.enrol_scanner(
             call.caller, within, code=request.code, display_name=request.display_name
         )
+
+
+def _place_key(place: ScanPlace) -> list[str | int]:
+    return [place.create_time.isoformat(), place.origin, place.local_sequence]
+
+
+def _place_from(key: Sequence[str | int]) -> ScanPlace:
+    create_time, origin, local_sequence = key
+    return ScanPlace(
+        create_time=datetime.fromisoformat(str(create_time)),
+        origin=str(origin),
+        local_sequence=int(local_sequence),
+    )
 
 
 def _wanted_check(request: pb.CheckInRequest | pb.CheckOutRequest, *, is_out: bool) -> WantedCheck:

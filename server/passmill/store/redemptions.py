@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -25,6 +26,10 @@ _COLUMNS: Final = (
     " create_time, is_offline, cost_unit, cost_amount, reverse_time, reverse_reason, chain_id"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM redemptions"  # noqa: S608 - our own columns
+_AT_PARTNER: Final = (
+    "($3 = '' OR EXISTS (SELECT FROM venues v"
+    " WHERE v.tenant_id = $1 AND v.venue_id = r.venue_id AND v.partner = $3))"
+)
 
 # The use is whoever's row gets in: the free number is looked for without a lock, and of two who
 # found the same one the index redemptions_once takes one. All that can be asked of offer and pass
@@ -120,6 +125,40 @@ async def get_redemption(tx: Transaction, redemption_id: RedemptionId) -> Redemp
     if row is None:
         raise errors.not_found("redemption")
     return redemption_from_row(row)
+
+
+async def find_redemptions(
+    tx: Transaction, redemption_ids: Sequence[RedemptionId], *, partner: str
+) -> dict[RedemptionId, Redemption]:
+    """Redemptions by their ids. `partner`: only those at venues of this one, empty for all."""
+    rows = await tx.fetch(
+        f"{_SELECT} AS r WHERE tenant_id = $1 AND redemption_id = ANY($2) AND {_AT_PARTNER}",
+        tx.tenant_id,
+        redemption_ids,
+        partner,
+    )
+    found = [redemption_from_row(row) for row in rows]
+    return {each.redemption_id: each for each in found}
+
+
+async def first_uses(
+    tx: Transaction, wanted: Sequence[tuple[PassId, OfferId]], *, partner: str
+) -> dict[tuple[PassId, OfferId], Redemption]:
+    """Of each pass and offer the first use that stands, where there is one. `partner`: as of
+    `find_redemptions`."""
+    rows = await tx.fetch(
+        f"SELECT r.* FROM unnest($2::uuid[], $4::uuid[]) AS wanted (pass_id, offer_id)"  # noqa: S608 - our own columns
+        f" CROSS JOIN LATERAL ({_SELECT} AS used WHERE used.tenant_id = $1"
+        " AND used.pass_id = wanted.pass_id AND used.offer_id = wanted.offer_id"
+        " AND used.reverse_time IS NULL ORDER BY used.scan_time, used.redemption_id LIMIT 1) AS r"
+        f" WHERE {_AT_PARTNER}",
+        tx.tenant_id,
+        [pass_id for pass_id, _ in wanted],
+        partner,
+        [offer_id for _, offer_id in wanted],
+    )
+    found = [redemption_from_row(row) for row in rows]
+    return {(each.pass_id, each.offer_id): each for each in found}
 
 
 async def uses_of(

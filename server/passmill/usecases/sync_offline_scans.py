@@ -273,8 +273,16 @@ class _Run:
             staff=scan.staff,
             scan_time=scan.scan_time,
         )
-        await insert_scan(tx, record, venue_id=self.desk.venue_id, now=now)
-        if record.outcome is OfflineOutcome.CONFLICT:
+        is_conflict = record.outcome is OfflineOutcome.CONFLICT
+        is_of_use = is_conflict and refusal is not RefusalReason.INSUFFICIENT_BALANCE
+        await insert_scan(
+            tx,
+            record,
+            venue_id=self.desk.venue_id,
+            conflicting_use_id=first_use.redemption_id if is_of_use and first_use else None,
+            now=now,
+        )
+        if is_conflict:
             await self._tell(tx, record, now=now)
 
     async def _tell(self, tx: Transaction, record: OfflineRecord, *, now: datetime) -> None:

@@ -157,6 +157,38 @@ def list_redemptions(
     return Listing(page=page)
 
 
+def list_offline_scans(
+    *,
+    only_conflicts: bool = False,
+    venue_id: str = "",
+    scanner_id: str = "",
+    create_time_from: datetime | None = None,
+    create_time_before: datetime | None = None,
+    page_size: int = 500,
+    **options: Unpack[ReadOptions],
+) -> Listing[pb.KeptOfflineScan]:
+    """Lists what scanners and tills did while they were offline, and what became of it, those told
+    last first; to a scanner those at its venue. Scope: redeem."""
+    wanted = pb.ListOfflineScansRequest.Filter(
+        only_conflicts=only_conflicts,
+        venue_id=venue_id,
+        scanner_id=scanner_id,
+        create_time_from=to_timestamp(create_time_from),
+        create_time_before=to_timestamp(create_time_before),
+    )
+
+    def page(token: str) -> Call[tuple[Sequence[pb.KeptOfflineScan], str]]:
+        return call_of(
+            _SERVICE,
+            pb.ListOfflineScansRequest(filter=wanted, page_size=page_size, page_token=token),
+            pb.ListOfflineScansResponse,
+            lambda answer: (answer.scans, answer.next_page_token),
+            options,
+        )
+
+    return Listing(page=page)
+
+
 def enrol_scanner(
     code: str, display_name: str, **options: Unpack[ChangeOptions]
 ) -> Call[pb.EnrolScannerResponse]:
