@@ -41,6 +41,9 @@ DEVICES: Final[dict[str, dict[str, Any]]] = {
     },
     "desktop": {"viewport": {"width": 1280, "height": 900}},
 }
+IN_APP: Final = (
+    AGENTS["iphone"].replace("Version/18.5 ", "").replace(" Safari/604.1", " Instagram 350")
+)
 # The contrast of the texts of a page with what is behind them (WCAG 2.2, 1.4.3).
 CONTRASTS: Final = """() => {
   const channels = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -140,6 +143,27 @@ async def test_from_the_link_to_the_pass(
         assert read_code(after).startswith(f"{address}?key=")
     else:
         assert zxingcpp.read_barcodes(Image.open(before)) == []
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "de-CH", "ar-AE"])
+async def test_out_of_an_app(
+    links: ClubLinks, open_page: Opener, pictures: Pictures, tmp_path: Path, locale: str
+) -> None:
+    """Within an app, without a script: how to get to Safari, before the form and after; the address
+    that is copied there has the pass."""
+    created = await links.create()
+    inside = {**DEVICES["iphone"], "user_agent": IN_APP, "locale": locale}
+    page = await open_page(f"/p/{created.token}", **inside, java_script_enabled=False)
+    await expect(page.get_by_role("heading", name="Safari")).to_be_visible()
+    await take(page, pictures)
+    await page.get_by_role("button").click()
+    address = await page.locator("#address").input_value()
+    await take(page, pictures)
+    path = address.removeprefix(WEB_SERVICE_URL)
+    safari = await open_page(path, **DEVICES["iphone"])
+    assert "key=" not in safari.url
+    await expect(safari.get_by_role("heading", name="Safari")).to_have_count(0)
+    await fetch_pass(safari, tmp_path)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])

@@ -6,7 +6,7 @@ import re
 import zipfile
 from io import BytesIO
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
@@ -22,9 +22,15 @@ pytestmark = [
     pytest.mark.usefixtures("worker"),
 ]
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile Safari/604.1"
+IPAD = "Mozilla/5.0 (iPad; CPU OS 18_0 like Mac OS X) Version/18.0 Mobile/15E148 Safari/604.1"
+WEB_VIEW = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
+    " (KHTML, like Gecko) Mobile/15E148"
+)
 ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 9) Chrome/130.0 Mobile Safari/537.36"
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/130.0 Safari/537.36"
 CLAIM_KEY = re.compile(r'name="claim_key" value="([A-Za-z0-9_-]{22})"')
+ADDRESS = re.compile(r'id="address" value="([^"]+)"')
 
 
 async def send(client: httpx.AsyncClient, token: str, **form: str) -> httpx.Response:
@@ -142,15 +148,22 @@ async def test_errors_are_tied_to_their_fields(links: ClubLinks, edge: Edge) -> 
     ("agent", "has_code", "wallets"),
     [
         (IPHONE, False, ["Add to Apple Wallet"]),
-        (ANDROID, False, ["Add to Apple Wallet", "Save the pass"]),
-        (DESKTOP, True, ["Add to Apple Wallet", "Save the pass"]),
+        (
+            ANDROID,
+            False,
+            ["Save the pass on this phone", "Google Wallet and", "Add to Apple Wallet"],
+        ),
+        (DESKTOP, True, ["<svg", "Add to Apple Wallet", "Save the pass for another"]),
+        (IPAD, True, ["<svg", "Add to Apple Wallet", "Save the pass for another"]),
     ],
+    ids=["iphone", "android", "desktop", "ipad"],
 )
 async def test_what_is_offered_where(
     links: ClubLinks, edge: Edge, agent: str, has_code: bool, wallets: list[str]
 ) -> None:
     """A desktop gets a code to go on with the phone, before and after claiming; phones do not. An
-    iPhone is offered Apple Wallet alone, Google's nobody as long as there is none."""
+    iPhone is offered Apple Wallet alone, an Android phone first of all the file, with what opens it
+    there; a pass of Google's own nobody as long as there is none."""
     created = await links.create()
     async with open_client(edge.port) as client:
         client.headers["user-agent"] = agent
@@ -159,11 +172,62 @@ async def test_what_is_offered_where(
         after = await client.get(f"/p/{created.token}")
     for page in (before, after):
         assert ("<svg" in page.text) == has_code
-        assert "Google" not in page.text
+        assert "Add to Google" not in page.text
+        assert "Open this page in Safari" not in page.text
         assert "user-agent" in page.headers["vary"]
     places = [after.text.index(wallet) for wallet in wallets]
     assert places == sorted(places)
     assert ("Save the pass" in after.text) == (len(wallets) > 1)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        WEB_VIEW,
+        f"{WEB_VIEW} Instagram 350.0.0.0 (iPhone15,2; iOS 18_0; en_US)",
+        f"{WEB_VIEW} [FBAN/FBIOS;FBAV/480.0.0;FBBV/1;FBDV/iPhone15,2]",
+        f"{WEB_VIEW} MicroMessenger/8.0.50(0x18003233) NetType/WIFI Language/en",
+        f"{WEB_VIEW} Safari Line/14.10.0",
+        f"{WEB_VIEW} musical_ly_35.6.0 JsSdk/2.0 NetType/WIFI BytedanceWebview/d8a21c6",
+        f"{IPHONE} Snapchat/12.90 (like Safari/604.1)",
+    ],
+    ids=["unnamed", "instagram", "facebook", "wechat", "line", "tiktok", "snapchat"],
+)
+async def test_the_way_out_of_an_app(links: ClubLinks, edge: Edge, app: str) -> None:
+    """Within an app of an iPhone, where passes cannot be added, the page says before the form how
+    it is opened in Safari, in each language; once claimed it gives the address that has the pass
+    there, too. Nothing is hidden."""
+    created = await links.create()
+    titles = {"en": "Open this page in Safari", "de": "diese Seite in Safari", "ar": "في Safari"}
+    async with open_client(edge.port) as inside, open_client(edge.port) as safari:
+        inside.headers["user-agent"] = app
+        for language, title in titles.items():
+            before = await inside.get(f"/p/{created.token}", params={"lang": language})
+            assert before.text.index(title) < before.text.index("<form")
+        await send(inside, created.token)
+        after = await inside.get(f"/p/{created.token}")
+        assert after.text.index("Open this page") < after.text.index("Add to Apple Wallet")
+        found = ADDRESS.search(after.text)
+        assert found is not None
+        await safari.get(f"/p/{created.token}?{urlsplit(html.unescape(found[1])).query}")
+        bundle = await safari.get(f"/p/{created.token}/pass.pkpass")
+    assert bundle.headers["content-type"] == "application/vnd.apple.pkpass"
+
+
+@pytest.mark.parametrize(
+    "browser",
+    [
+        f"{WEB_VIEW} CriOS/141.0.0.0 Safari/604.1",
+        f"{WEB_VIEW} FxiOS/143.0 Safari/605.1.15",
+        f"{WEB_VIEW} EdgiOS/141.0.0.0 Version/18.0 Safari/604.1",
+    ],
+    ids=["chrome", "firefox", "edge"],
+)
+async def test_browsers_are_no_apps(links: ClubLinks, edge: Edge, browser: str) -> None:
+    """Other browsers of an iPhone add passes themselves, and send nobody to Safari."""
+    created = await links.create()
+    page = await edge.client.get(f"/p/{created.token}", headers={"user-agent": browser})
+    assert "Open this page in Safari" not in page.text
 
 
 async def test_the_code_hands_a_claimed_pass_over(links: ClubLinks, edge: Edge) -> None:

@@ -29,8 +29,17 @@ from passmill.usecases.claim_branding import Branding
 _RIGHT_TO_LEFT: Final = frozenset({"ar", "fa", "he", "ur"})
 _DEFAULT_LANGUAGE: Final = "en"
 _READABLE: Final = 4.5
-_APPLE: Final = re.compile(r"iPhone|iPad|iPod")
-_PHONE: Final = re.compile(r"iPhone|iPad|iPod|Android|Mobile")
+_WALLETS: Final = frozenset({"apple", "google"})
+_APPLE: Final = re.compile(r"iPhone|iPod")
+_PHONE: Final = re.compile(r"iPhone|iPod|Android|Mobile")
+_NO_PHONE: Final = re.compile(r"iPad")  # it has no Wallet, so it is told what a desktop is
+# Browsers within apps, which cannot add passes: those that say which app it is, and any that does
+# not say that it is Safari, as each browser on an iPhone does that is an app of its own.
+_SAFARI: Final = re.compile(r"\bSafari/")
+_IN_APP: Final = re.compile(
+    r"\b(?:Instagram|Barcelona|FBA[NV]|FB_IAB|MicroMessenger|Line/|TikTok|musical_ly|trill|Bytedance"
+    r"|Snapchat|Twitter|LinkedInApp|Pinterest|KAKAOTALK|Weibo|QQ/)"
+)
 _PROBLEMS: Final[Mapping[str, str]] = {
     NEEDED: "error_needed",
     NO_NUMBER: "error_number",
@@ -49,11 +58,13 @@ _INPUTS: Final[Mapping[FieldKind, tuple[str, str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Whom a page is for. `language`: one there are texts in."""
+    """Whom a page is for. `language`: one there are texts in. `is_in_app`: it is shown within an
+    app, on an iPhone."""
 
     language: str
     is_apple: bool
     is_phone: bool
+    is_in_app: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +141,14 @@ class ClaimView:
         """Whom a page is for. `accepted`: Accept-Language (RFC 9110, 12.5.4); `wanted`: a language
         asked for, '' for none; `wallet`: "apple" or "google" where that was asked for. What a
         browser says of itself is a hint: it changes the order of things, and hides nothing."""
+        is_told = wallet in _WALLETS
+        is_apple = bool(_APPLE.search(user_agent))
+        is_phone = bool(_PHONE.search(user_agent)) and not _NO_PHONE.search(user_agent)
         return Visitor(
             language=self._language(f"{wanted},{accepted}" if wanted else accepted),
-            is_apple=wallet == "apple" if wallet else bool(_APPLE.search(user_agent)),
-            is_phone=bool(wallet) or bool(_PHONE.search(user_agent)),
+            is_apple=wallet == "apple" if is_told else is_apple,
+            is_phone=is_told or is_phone,
+            is_in_app=is_apple and _is_in_app(user_agent),
         )
 
     def render(self, page: ClaimPage, visitor: Visitor) -> tuple[str, str]:
@@ -144,7 +159,6 @@ class ClaimView:
         heading, lead = texts[page.heading], texts.get(_lead_of(page), "")
         if page.state == "RECOVERED" and page.recovery is not None and page.recovery.hint:
             lead = f"{lead} {page.recovery.hint}."
-        wallets = ["add_apple", "save_file"]
         html = self._template.render(
             t=texts,
             language=visitor.language,
@@ -163,8 +177,10 @@ class ClaimView:
             problems=page.problems,
             recovery=page.recovery,
             reference_id=page.reference_id,
-            wallets=wallets[:1] if visitor.is_apple else wallets,
+            wallets=_wallets(visitor),
             is_apple=visitor.is_apple,
+            is_in_app=visitor.is_in_app,
+            address=page.url,
             is_desktop=bool(page.url) and not visitor.is_phone,
             code=_code(page.url) if page.url and not visitor.is_phone else "",
         )
@@ -182,6 +198,20 @@ class ClaimView:
             if weight and language in self._texts:
                 return language
         return _DEFAULT_LANGUAGE
+
+
+def _is_in_app(user_agent: str) -> bool:
+    return not _SAFARI.search(user_agent) or bool(_IN_APP.search(user_agent))
+
+
+def _wallets(visitor: Visitor) -> Sequence[str]:
+    """The names of the buttons that give the pass, the one that fits best first. There is one file
+    for all: Passmill issues no passes of Google's own yet."""
+    if visitor.is_apple:
+        return ["add_apple"]
+    if visitor.is_phone:
+        return ["save_here", "add_apple"]
+    return ["add_apple", "save_file"]
 
 
 def _lead_of(page: ClaimPage) -> str:
