@@ -228,8 +228,9 @@ class Counter(Section):
     phone_burst: Annotated[int, Field(ge=1)] = 300
     phones_per_second: Annotated[float, Field(gt=0)] = 5.0
     # Codes for scanners that are none, tried by everybody together.
-    code_burst: Annotated[int, Field(ge=1)] = 50
-    codes_per_second: Annotated[float, Field(gt=0)] = 10.0
+    # More would let nobody in while somebody guesses; a code is 40 bits and good for ten minutes.
+    code_burst: Annotated[int, Field(ge=1)] = 2000
+    codes_per_second: Annotated[float, Field(gt=0)] = 1000.0
 
 
 class Limits(Section):

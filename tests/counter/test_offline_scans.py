@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
+from passmill.domain.ids import TenantId
+from passmill.domain.offline_scans import scan_request_id
 from passmill.v1 import scan_pb2 as scans
 from passmill.v1 import scan_service_pb2 as pb
+from passmill.v1.counter_service_pb2 import ListScannersRequest
+from passmill.v1.request_meta_pb2 import RequestMeta
 from passmill.v1.scan_pb2 import ScanRef
 from passmill.v1.scan_service_pb2 import OfflineScan, OfflineScanResult
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.counter.test_redeem_pass import at
 from tests.support.counters import Counter, Till, shown
+from tests.support.refusals import refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -79,6 +84,24 @@ async def test_conflicts_are_kept_and_told(counter: Counter) -> None:
     assert (again.outcome, again.first_outcome) == (DUPLICATE, CONFLICT)
     assert again.first_use == online.redemption
     assert len(await counter.club.tenant.fetch("SELECT FROM offline_scans")) == 1
+
+
+async def test_nobody_takes_a_scans_place(counter: Counter) -> None:
+    """The request id under which an offline scan will be done can be worked out, and still not be
+    used by another caller: the scan is taken in. One of long ago is not."""
+    till, other = await counter.scanner(), await counter.scanner([])
+    offer = await counter.add_offer()
+    issued = await counter.club.issue()
+    enrolled = await counter.manage.ListScanners(ListScannersRequest())
+    tenant_id = TenantId(int(counter.club.tenant.tenant_id))
+    for scanner in enrolled.scanners:
+        taken = RequestMeta(request_id=str(scan_request_id(tenant_id, scanner.scanner_id, 1)))
+        refusal = await refused(other.redeem(issued, offer, meta=taken))
+        assert set(refusal.fields) == {"meta.request_id"}
+    old = scan(2, issued, redeem={"offer_id": offer.offer_id})
+    old.scan_time.FromDatetime(BEFORE - timedelta(days=31))
+    told = await sync(till, old, scan(1, issued, redeem={"offer_id": offer.offer_id}))
+    assert [each.outcome for each in told] == [REFUSED, ACCEPTED]
 
 
 async def test_a_mixed_batch(counter: Counter) -> None:

@@ -196,15 +196,18 @@ async def test_kept_answers_hold_nothing_of_a_person(counter: Counter) -> None:
 
 
 async def test_times_of_scans(counter: Counter) -> None:
-    """The time at which the pass was shown decides; one that has not come is refused."""
+    """The time at which the pass was shown decides, and a use told hours later counts as made
+    offline; a time that has not come is refused, and so is one that anybody could make up."""
     now = datetime.now(UTC)
     offer = await counter.add_offer(valid_until=at(now - timedelta(hours=1)))
     issued = await counter.club.issue()
     then = now - timedelta(hours=2)
     ahead = counter.till.redeem(issued, offer, scan_time=at(now + timedelta(hours=1)))
     assert set((await refused(ahead)).fields) == {"scan_time"}
+    long_ago = counter.till.redeem(issued, offer, scan_time=at(now - timedelta(days=2)))
+    assert set((await refused(long_ago)).fields) == {"scan_time"}
     answer = await counter.till.redeem(issued, offer, scan_time=at(then))
-    assert answer.outcome == ACCEPTED
+    assert (answer.outcome, answer.redemption.is_offline) == (ACCEPTED, True)
     assert answer.redemption.scan_time.ToDatetime(UTC) == then
 
 

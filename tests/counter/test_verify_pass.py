@@ -178,3 +178,15 @@ async def test_telephone_numbers_are_limited_even_when_they_are_found(counter: C
     found = [each for _ in range(20) for each in await asyncio.gather(*(ask() for _ in range(20)))]
     assert set(found) == {"found", "RESOURCE_EXHAUSTED"}
     assert found.count("found") >= 300
+
+
+async def test_the_newest_passes_of_a_number(counter: Counter) -> None:
+    """Of many passes with one telephone number the twenty newest are told, the newest first."""
+    phone = "+12065550134"
+    club = counter.club
+    many = [draft(phone=phone) for _ in range(210)]
+    await club.passes.BatchIssuePasses(club.batch_request(many))
+    newest = await club.issue(draft(phone=phone))
+    found = (await counter.till.verify(ScanRef(phone=phone))).passes
+    assert len(found) == 20
+    assert found[0].pass_id == newest.pass_id

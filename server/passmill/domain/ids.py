@@ -13,7 +13,7 @@ import re
 import secrets
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NewType
+from typing import Final, NewType
 from uuid import UUID
 
 import uuid_utils.compat
@@ -55,7 +55,7 @@ def campaign_pass_id(campaign_id: CampaignId, external_id: str) -> PassId:
     """
     digest = hashlib.sha256(campaign_id.bytes + external_id.encode()).digest()
     block = bytearray(campaign_id.bytes[:6] + digest[:10])
-    block[6] = 0x80 | block[6] & 0x0F
+    block[6] = _DERIVED_VERSION << 4 | block[6] & 0x0F
     block[8] = 0x80 | block[8] & 0x3F
     return PassId(UUID(bytes=bytes(block)))
 
@@ -70,12 +70,21 @@ def campaign_pass_ids(campaign_id: CampaignId, external_ids: Iterable[str]) -> l
     return [heads[digest[0]] + digest[1:2] + ninths[digest[2]] + digest[3:10] for digest in digests]
 
 
+_DERIVED_VERSION: Final = 8
+
+
 def derived_uuid(text: str) -> UUID:
     """A UUIDv8 (RFC 9562) that is always the same for the same text: SHA-256 of it."""
     block = bytearray(hashlib.sha256(text.encode()).digest()[:16])
-    block[6] = 0x80 | block[6] & 0x0F
+    block[6] = _DERIVED_VERSION << 4 | block[6] & 0x0F
     block[8] = 0x80 | block[8] & 0x3F
     return UUID(bytes=bytes(block))
+
+
+def is_derived(request_id: UUID) -> bool:
+    """Whether it is of the kind that `derived_uuid` makes. Callers may not choose such request ids:
+    who knows what one is derived from could take it before the service does."""
+    return request_id.version == _DERIVED_VERSION
 
 
 def parse_uuid(text: str) -> UUID | None:

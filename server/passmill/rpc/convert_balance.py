@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import UUID
 
 from passmill.domain.balance_units import BalanceUnit, SalePayment, Tier, UnitKind
 from passmill.domain.ledger import Balance, EntryKind, Hold, LedgerEntry, Posted
@@ -11,6 +10,7 @@ from passmill.domain.money import Money
 from passmill.rpc.convert_pass import ref_from_proto
 from passmill.rpc.convert_program import program_id_from
 from passmill.rpc.convert_time import time_from, timestamp
+from passmill.rpc.request_ids import request_id_from
 from passmill.usecases.capture_hold import HoldEnd
 from passmill.usecases.hold_balance import USUAL_DURATION, Held
 from passmill.usecases.join_account import Joined
@@ -99,7 +99,7 @@ def entry_draft_from_proto(message: balance_pb2.EntryDraft, *, path: str) -> Ent
 def keyed_from_proto(message: pb.KeyedEntry, *, path: str) -> KeyedDraft:
     """A keyed entry as sent, at this place of the request. AppError INVALID_FIELD for a time."""
     return KeyedDraft(
-        request_id=UUID(message.request_id),
+        request_id=request_id_from(message.request_id, path=f"{path}.request_id"),
         ref=ref_from_proto(message.ref),
         draft=entry_draft_from_proto(message.entry, path=f"{path}.entry"),
     )

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol, TypeAlias
-from uuid import UUID
 
 import grpc
 import structlog
@@ -28,6 +27,7 @@ from passmill.domain.callers import Caller, Scope, public_caller
 from passmill.domain.ids import TenantId
 from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
+from passmill.rpc.request_ids import request_id_from
 from passmill.rpc.status import RequestValidator, code_of, to_status
 from passmill.rpc.streams import Stream
 from passmill.telemetry.metrics import Metrics
@@ -89,7 +89,7 @@ class Call:
         return Mutation(
             caller=self.caller,
             method=self.method,
-            request_id=UUID(request.meta.request_id),
+            request_id=request_id_from(request.meta.request_id, path="meta.request_id"),
             fingerprint=self.fingerprint,
             validate_only=request.meta.validate_only,
             encode=lambda result: encode(result).SerializeToString(),

@@ -285,9 +285,28 @@ async def list_passes(
     tx: Transaction, wanted: PassFilter, *, after: PassId | None, at_most: int
 ) -> list[ListedPass]:
     """Up to `at_most` passes in the order of their ids, after the one given."""
+    sql, arguments = _filtered(tx, wanted, after=after or PassId(UUID(int=0)))
+    arguments.append(at_most)
+    rows = await tx.fetch(f"{sql} ORDER BY p.pass_id LIMIT ${len(arguments)}", *arguments)
+    return [_listed(row) for row in rows]
+
+
+async def newest_passes(tx: Transaction, wanted: PassFilter, *, at_most: int) -> list[ListedPass]:
+    """The `at_most` newest of such passes, the newest first."""
+    sql, arguments = _filtered(tx, wanted)
+    arguments.append(at_most)
+    rows = await tx.fetch(
+        f"{sql} ORDER BY p.create_time DESC, p.pass_id DESC LIMIT ${len(arguments)}", *arguments
+    )
+    return [_listed(row) for row in rows]
+
+
+def _filtered(
+    tx: Transaction, wanted: PassFilter, *, after: PassId | None = None
+) -> tuple[str, list[object]]:
     # Only the conditions asked for, so that each combination finds its index.
     conditions = {
-        "p.pass_id > ${}": after or UUID(int=0),
+        "p.pass_id > ${}": after,
         "t.program_id = ${}": wanted.program_id,
         "t.template_id = ${}": wanted.template_id,
         "p.state = ${}": wanted.state,
@@ -312,9 +331,7 @@ async def list_passes(
             " AND p.pass_id IN (SELECT e.pass_id FROM pass_external_ids e WHERE e.tenant_id = $1"  # noqa: S608 - numbers
             f" AND e.system = ${len(arguments) - 1} AND e.external_id = ${len(arguments)})"
         )
-    arguments.append(at_most)
-    rows = await tx.fetch(f"{sql} ORDER BY p.pass_id LIMIT ${len(arguments)}", *arguments)
-    return [_listed(row) for row in rows]
+    return sql, arguments
 
 
 async def take_intents(

@@ -22,7 +22,7 @@ from passmill.store.outbox import insert_event
 from passmill.usecases.find_desk import FindDesk
 from passmill.usecases.judge_passes import JudgedPass, JudgePasses
 from passmill.usecases.mutation import Answer, Mutation, Mutator
-from passmill.usecases.redeem_pass import require_scan_time
+from passmill.usecases.redeem_pass import is_late, require_scan_time
 from passmill.usecases.resolve_scan import ResolveScan, ScanRef
 
 # Who is inside may go out and come in again: a ticket that was redeemed at the gate is used up.
@@ -91,7 +91,7 @@ class CheckPass:
         now = self._clock.now()
         try:
             desk = await self._find_desk(mutation.caller, wanted.venue_id)
-            require_scan_time(wanted.scan_time, now=now)
+            require_scan_time(wanted.scan_time, now=now, is_offline=wanted.is_offline)
             if desk.venue_id is None:
                 raise invalid_field("venue_id", "say where: this key is no scanner's")
             found = await self._judge(mutation.caller, desk, wanted, now=now)
@@ -158,7 +158,7 @@ async def _check(
             venue_id=venue_id,
             in_time=scan_time,
             out_time=None,
-            is_offline=wanted.is_offline,
+            is_offline=wanted.is_offline or is_late(wanted.scan_time, now=now),
         )
         if not await check_ins.check_in(
             tx, stay, scanner_id=desk.scanner_id, staff=wanted.staff, now=now

@@ -33,7 +33,12 @@ from passmill.usecases.use_offer import (
 )
 
 CLOCK_LEEWAY: Final = timedelta(minutes=5)
-"""So far ahead the clocks of scanners may be."""
+"""So far ahead the clocks of scanners may be; and what is told later than this after it was scanned
+counts as an offline scan."""
+TOLD_AT_ONCE: Final = timedelta(days=1)
+"""So long ago a scan may be that is told by itself: a till tries again what it had no answer to."""
+TOLD_LATER: Final = timedelta(days=30)
+"""So long ago an offline scan may be. What has expired could be used by whoever dates it back."""
 
 _CHANGE: Final = "redeemed"  # as metrics count it
 _TRIES: Final = 6
@@ -117,7 +122,7 @@ class RedeemPass:
             staff=wanted.staff,
             scan_time=wanted.scan_time or now,
             now=now,
-            is_offline=wanted.is_offline,
+            is_offline=wanted.is_offline or is_late(wanted.scan_time, now=now),
         )
         try:
             return await self._use(mutation, named, use, also)
@@ -172,7 +177,7 @@ class RedeemPass:
             raise not_found("offer")
         async with self._database.statement(caller) as tx:
             offer = await get_offer(tx, OfferId(offer_id))
-        require_scan_time(wanted.scan_time, now=self._clock.now())
+        require_scan_time(wanted.scan_time, now=self._clock.now(), is_offline=wanted.is_offline)
         return desk, offer
 
     async def _keep(
@@ -186,10 +191,23 @@ class RedeemPass:
         return await self._mutator.run(mutation, work)
 
 
-def require_scan_time(scan_time: datetime | None, *, now: datetime) -> None:
-    """AppError INVALID_FIELD for a time that has not come."""
-    if scan_time is not None and scan_time > now + CLOCK_LEEWAY:
+def require_scan_time(scan_time: datetime | None, *, now: datetime, is_offline: bool) -> None:
+    """AppError INVALID_FIELD for a time that has not come, or was too long ago."""
+    if scan_time is None:
+        return
+    if scan_time > now + CLOCK_LEEWAY:
         raise invalid_field("scan_time", "is in the future; set the clock of this device")
+    if scan_time < now - (TOLD_LATER if is_offline else TOLD_AT_ONCE):
+        days, way = (
+            (TOLD_LATER, "") if is_offline else (TOLD_AT_ONCE, ", or tell it as offline scan")
+        )
+        message = f"is more than {days.days} days ago; set the clock of this device{way}"
+        raise invalid_field("scan_time", message)
+
+
+def is_late(scan_time: datetime | None, *, now: datetime) -> bool:
+    """Whether a scan is told so late that its time is all there is to go by."""
+    return scan_time is not None and scan_time < now - CLOCK_LEEWAY
 
 
 def _no_pass(reason: RefusalReason, offer: Offer) -> UseResult:

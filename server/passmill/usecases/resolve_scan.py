@@ -19,12 +19,11 @@ from passmill.domain.scans import RefusalReason
 from passmill.domain.telephones import is_e164, without_punctuation
 from passmill.errors import AppError, Reason
 from passmill.store.database import Database
-from passmill.store.passes import ListedPass, PassFilter, list_passes
+from passmill.store.passes import ListedPass, PassFilter, newest_passes
 from passmill.usecases.find_pass import FindPass, PassRef
 from passmill.usecases.read_barcode import ReadBarcode, ReadCode
 
 MOST_OF_A_PHONE: Final = 20
-_READ_OF_A_PHONE: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +118,8 @@ class ResolveScan:
         if is_e164(phone):
             async with self._database.statement(caller) as tx:
                 wanted = PassFilter(holder_phone=phone)
-                found = await list_passes(tx, wanted, after=None, at_most=_READ_OF_A_PHONE)
-        return found[::-1][:MOST_OF_A_PHONE]
+                found = await newest_passes(tx, wanted, at_most=MOST_OF_A_PHONE)
+        return found
 
 
 def _limited(seconds: float) -> AppError:
