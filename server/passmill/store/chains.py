@@ -23,6 +23,7 @@ from passmill.domain.offers import ChainId
 from passmill.domain.pass_looks import LookUndo
 from passmill.domain.redemptions import Redemption, RedemptionId
 from passmill.store.database import Transaction
+from passmill.store.pass_origins import origin_of
 
 _SELECT: Final = (
     "SELECT c.chain_id, c.program_id, c.template_id, c.display_name, c.state, c.version,"
@@ -31,46 +32,47 @@ _SELECT: Final = (
     " AND v.version = c.version"
 )
 
-_PLACES: Final = """
+_PLACES: Final = f"""
 SELECT p.pass_id, c.chain_id, c.state, coalesce(pc.version, c.version) AS version, v.steps,
     pc.pass_id IS NOT NULL AS has_begun, coalesce(pc.step, 0) AS done, pc.step_time,
     pc.redemption_id
 FROM unnest($2::uuid[]) AS p(pass_id)
 JOIN chains c ON c.tenant_id = $1 AND c.chain_id = ANY($3::uuid[])
 LEFT JOIN pass_chains pc
-    ON pc.tenant_id = $1 AND pc.pass_id = p.pass_id AND pc.chain_id = c.chain_id
+    ON pc.tenant_id = $1 AND pc.pass_id = {origin_of("p.pass_id")} AND pc.chain_id = c.chain_id
 JOIN chain_versions v ON v.tenant_id = $1 AND v.chain_id = c.chain_id
     AND v.version = coalesce(pc.version, c.version)
-"""
+"""  # noqa: S608 - a name of ours
 
 # A step is whoever's row gets in, or whoever moves the row on from what was read: of two at once
-# one does. Each says what takes it back.
+# one does. Each says what takes it back. A pass that took another's place goes on where that one
+# stood: the row is their origin's.
 _BEGIN: Final = f"""
 WITH taken AS (
     INSERT INTO pass_chains
         (tenant_id, pass_id, chain_id, version, step, step_time, redemption_id)
-    SELECT $1, $2, $3, c.version, 1, $5, $6 FROM chains c
+    SELECT $1, {origin_of("$2")}, $3, c.version, 1, $5, $6 FROM chains c
     WHERE c.tenant_id = $1 AND c.chain_id = $3 AND c.version = $4
         AND c.state = {ChainState.ACTIVE:d}
     ON CONFLICT DO NOTHING
-    RETURNING step
+    RETURNING pass_id, step
 )
 INSERT INTO chain_steps (tenant_id, redemption_id, pass_id, chain_id, step)
-SELECT $1, $6, $2, $3, step FROM taken
+SELECT $1, $6, pass_id, $3, step FROM taken
 RETURNING step
 """  # noqa: S608 - our own number
 _ADVANCE: Final = f"""
 WITH taken AS (
     UPDATE pass_chains SET step = step + 1, step_time = $5, redemption_id = $6
-    WHERE tenant_id = $1 AND pass_id = $2 AND chain_id = $3 AND version = $4
+    WHERE tenant_id = $1 AND pass_id = {origin_of("$2")} AND chain_id = $3 AND version = $4
         AND step = $7 AND redemption_id IS NOT DISTINCT FROM $8
         AND EXISTS (SELECT FROM chains c WHERE c.tenant_id = $1 AND c.chain_id = $3
             AND c.state = {ChainState.ACTIVE:d})
-    RETURNING step
+    RETURNING pass_id, step
 )
 INSERT INTO chain_steps (tenant_id, redemption_id, pass_id, chain_id, step,
     previous_redemption_id, previous_time)
-SELECT $1, $6, $2, $3, step, $8, $9 FROM taken
+SELECT $1, $6, pass_id, $3, step, $8, $9 FROM taken
 RETURNING step
 """  # noqa: S608 - our own number
 _STEP_BACK: Final = """

@@ -13,8 +13,9 @@ from passmill.domain.redemptions import CheckIn, CheckInId
 from passmill.domain.scanners import ScannerId
 from passmill.domain.venues import VenueId
 from passmill.store.database import Transaction
+from passmill.store.pass_origins import origin_of
 
-_COLUMNS: Final = "check_in_id, pass_id, venue_id, in_time, out_time, is_offline"
+_COLUMNS: Final = "check_in_id, venue_id, in_time, out_time, is_offline"
 
 
 async def check_in(
@@ -28,9 +29,9 @@ async def check_in(
     """Begins a stay; False when the pass is at the venue already. Of two at once one gets in."""
     return (
         await tx.execute(
-            "INSERT INTO check_ins (tenant_id, check_in_id, pass_id, venue_id, in_scanner_id,"
+            "INSERT INTO check_ins (tenant_id, check_in_id, pass_id, venue_id, in_scanner_id,"  # noqa: S608 - a name of ours
             " in_staff, in_time, is_offline, create_time)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+            f" VALUES ($1, $2, {origin_of('$3')}, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
             tx.tenant_id,
             stay.check_in_id,
             stay.pass_id,
@@ -58,8 +59,8 @@ async def check_out(
     clocks of scanners differ."""
     row = await tx.fetch_one(
         "UPDATE check_ins SET out_time = greatest(in_time, $4), out_scanner_id = $5, out_staff = $6"  # noqa: S608 - our own columns
-        " WHERE tenant_id = $1 AND pass_id = $2 AND venue_id = $3 AND out_time IS NULL"
-        f" RETURNING {_COLUMNS}",
+        f" WHERE tenant_id = $1 AND pass_id = {origin_of('$2')} AND venue_id = $3"
+        f" AND out_time IS NULL RETURNING {_COLUMNS}",
         tx.tenant_id,
         pass_id,
         venue_id,
@@ -67,25 +68,25 @@ async def check_out(
         scanner_id,
         staff,
     )
-    return None if row is None else _check_in(row)
+    return None if row is None else _check_in(row, pass_id)
 
 
 async def find_open(tx: Transaction, pass_id: PassId, venue_id: VenueId) -> CheckIn | None:
     """The stay of a pass at a venue that lasts."""
     row = await tx.fetch_one(
-        f"SELECT {_COLUMNS} FROM check_ins WHERE tenant_id = $1 AND pass_id = $2"  # noqa: S608 - our own columns
-        " AND venue_id = $3 AND out_time IS NULL",
+        f"SELECT {_COLUMNS} FROM check_ins WHERE tenant_id = $1"  # noqa: S608 - our own columns
+        f" AND pass_id = {origin_of('$2')} AND venue_id = $3 AND out_time IS NULL",
         tx.tenant_id,
         pass_id,
         venue_id,
     )
-    return None if row is None else _check_in(row)
+    return None if row is None else _check_in(row, pass_id)
 
 
-def _check_in(row: asyncpg.Record) -> CheckIn:
+def _check_in(row: asyncpg.Record, pass_id: PassId) -> CheckIn:
     return CheckIn(
         check_in_id=CheckInId(UUID(int=row["check_in_id"].int)),
-        pass_id=PassId(UUID(int=row["pass_id"].int)),
+        pass_id=pass_id,
         venue_id=VenueId(UUID(int=row["venue_id"].int)),
         in_time=row["in_time"],
         out_time=row["out_time"],

@@ -13,6 +13,7 @@ from typing import Final
 
 from passmill.domain.ids import PassId
 from passmill.store.database import Transaction
+from passmill.store.pass_origins import origin_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,11 @@ _IN_CAMPAIGN: Final = "recipient for recipient, by store.erased_recipients"
 _OPERATORS: Final = "the operator's own"
 _RANDOM: Final = "random numbers, hashes or keys"
 _STATES: Final = "words of ours"
+# Under whose ids what the passes did at the counter is kept.
+_ORIGINS: Final = (
+    f"(SELECT {origin_of('p.pass_id')}"  # noqa: S608 - a name of ours
+    " FROM unnest($2::uuid[]) AS p(pass_id))"
+)
 _LEDGER: Final = "what a till calls a sale, under the id of a pass; entries are never changed"
 _STAFF: Final = "who of staff it was, not whose pass"
 
@@ -88,15 +94,15 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
         "redemptions": Erased(
             columns=_columns("undo reverse_reason"),
             how="overwritten; who had what, under the id of a pass, stays",
-            statement="UPDATE redemptions SET undo = NULL, reverse_reason = ''"
-            " WHERE tenant_id = $1 AND pass_id = ANY($2)"
+            statement="UPDATE redemptions SET undo = NULL, reverse_reason = ''"  # noqa: S608 - as above
+            f" WHERE tenant_id = $1 AND pass_id IN {_ORIGINS}"
             " AND (undo IS NOT NULL OR reverse_reason <> '')",
         ),
         "chain_steps": Erased(
             columns=_columns("undo"),
             how="overwritten; where a pass stood, under its id, stays",
-            statement="UPDATE chain_steps SET undo = NULL WHERE tenant_id = $1"
-            " AND pass_id = ANY($2) AND undo IS NOT NULL",
+            statement="UPDATE chain_steps SET undo = NULL WHERE tenant_id = $1"  # noqa: S608 - as above
+            f" AND pass_id IN {_ORIGINS} AND undo IS NOT NULL",
         ),
     }
 )

@@ -105,6 +105,12 @@ WITH claimed AS (
     SELECT $1, u.tag, u.pass_id
     FROM unnest($24::uuid[], $25::uuid[], $26::text[]) AS u(request_id, pass_id, tag)
     JOIN claimed USING (request_id)
+), descended AS (
+    INSERT INTO pass_origins (tenant_id, pass_id, origin_id)
+    SELECT $1, u.pass_id, coalesce(g.origin_id, u.replaced_id)
+    FROM unnest($28::uuid[], $29::uuid[], $30::uuid[]) AS u(request_id, pass_id, replaced_id)
+    JOIN claimed USING (request_id)
+    LEFT JOIN pass_origins g ON g.tenant_id = $1 AND g.pass_id = u.replaced_id
 ), told AS (
     INSERT INTO outbox (tenant_id, event_id, kind, pass_ids, detail, create_time)
     SELECT $1, u.event_id, 'pass.issued', i.pass_ids, '{}', $6
@@ -125,12 +131,14 @@ async def insert_issued(
     requests: Sequence[StoredAnswer],
     passes: Sequence[tuple[UUID, WalletPass]],
     event_ids: Sequence[UUID],
+    replaced: Sequence[tuple[UUID, PassId, PassId]] = (),
     now: datetime,
 ) -> set[UUID]:
     """Issues a group of passes at once: answers, rows, intents, external ids, tags and events.
 
     `requests`: the group's requests with their answers, sorted by request id. `passes`: (request
-    id, pass). `event_ids`: one a request. Gives the request ids that were new; of the others
+    id, pass). `event_ids`: one a request. `replaced`: (request id, pass, the one whose place it
+    takes). Gives the request ids that were new; of the others
     nothing was inserted.
     """
     answers = columns(
@@ -167,9 +175,9 @@ async def insert_issued(
     tags = columns(
         [(request_id, each.pass_id, tag) for request_id, each in passes for tag in each.tags], 3
     )
-    seals = [each.barcode_seal for _, each in passes]
+    more = [*tags, [each.barcode_seal for _, each in passes], *columns(replaced, 3)]
     claimed = await tx.fetch(
-        _INSERT_GROUP, tx.tenant_id, *answers, now, *rows, *external_ids, event_ids, *tags, seals
+        _INSERT_GROUP, tx.tenant_id, *answers, now, *rows, *external_ids, event_ids, *more
     )
     return {row["request_id"] for row in claimed}
 
@@ -365,11 +373,8 @@ async def take_intents(
 async def drop_intents(tx: Transaction, pass_ids: Sequence[PassId]) -> int:
     """Ends the intents of passes that are signed already."""
     return await tx.execute(
-        """
-        DELETE FROM signing_intents i USING passes p
-        WHERE i.tenant_id = $1 AND i.pass_id = ANY($2)
-            AND p.tenant_id = i.tenant_id AND p.pass_id = i.pass_id AND p.signature IS NOT NULL
-        """,
+        "DELETE FROM signing_intents WHERE tenant_id = $1 AND pass_id IN (SELECT p.pass_id"
+        " FROM passes p WHERE p.tenant_id = $1 AND p.pass_id = ANY($2) AND p.signature IS NOT NULL)",
         tx.tenant_id,
         pass_ids,
     )

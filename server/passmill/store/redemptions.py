@@ -20,10 +20,12 @@ from passmill.domain.scanners import ScannerId
 from passmill.domain.venues import VenueId
 from passmill.store.database import Transaction
 from passmill.store.offers import amount_from
+from passmill.store.pass_origins import origin_of
 
 _COLUMNS: Final = (
-    "redemption_id, pass_id, offer_id, use_number, venue_id, scanner_id, key_id, staff, scan_time,"
-    " create_time, is_offline, cost_unit, cost_amount, reverse_time, reverse_reason, chain_id"
+    "redemption_id, coalesce(shown_pass_id, pass_id) AS pass_id, offer_id, use_number, venue_id,"
+    " scanner_id, key_id, staff, scan_time, create_time, is_offline, cost_unit, cost_amount,"
+    " reverse_time, reverse_reason, chain_id"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM redemptions"  # noqa: S608 - our own columns
 _AT_PARTNER: Final = (
@@ -32,24 +34,28 @@ _AT_PARTNER: Final = (
 )
 
 # The use is whoever's row gets in: the free number is looked for without a lock, and of two who
-# found the same one the index redemptions_once takes one. All that can be asked of offer and pass
+# found the same one the index redemptions_once takes one; so it is of a pass and of those that took
+# its place, as all their uses are its origin's. All that can be asked of offer and pass
 # is asked in the same statement.
 _TAKE_USE: Final = f"""
-INSERT INTO redemptions (tenant_id, redemption_id, pass_id, offer_id, use_number, venue_id,
-    scanner_id, key_id, staff, scan_time, create_time, is_offline, cost_unit, cost_amount, chain_id)
-SELECT $1, $2, $3, $4, free.use_number, $5, $6, $7, $8, $9, $10, $11, o.cost_unit, o.cost_amount,
-    o.chain_id
+INSERT INTO redemptions (tenant_id, redemption_id, pass_id, shown_pass_id, offer_id, use_number,
+    venue_id, scanner_id, key_id, staff, scan_time, create_time, is_offline, cost_unit, cost_amount,
+    chain_id)
+SELECT $1, $2, origin.pass_id, nullif(p.pass_id, origin.pass_id), $4, free.use_number, $5, $6, $7,
+    $8, $9, $10, $11, o.cost_unit, o.cost_amount, o.chain_id
 FROM offers o
 JOIN passes p ON p.tenant_id = o.tenant_id AND p.pass_id = $3
+CROSS JOIN (SELECT {origin_of("$3::uuid")} AS pass_id) AS origin
 CROSS JOIN LATERAL (
     SELECT CASE o.max_uses WHEN 0 THEN (
         SELECT coalesce(max(r.use_number), 0) + 1 FROM redemptions r
-        WHERE r.tenant_id = $1 AND r.pass_id = $3 AND r.offer_id = $4 AND r.reverse_time IS NULL
+        WHERE r.tenant_id = $1 AND r.pass_id = origin.pass_id AND r.offer_id = $4
+            AND r.reverse_time IS NULL
     ) ELSE (
         SELECT n FROM generate_series(1, o.max_uses) AS n WHERE NOT EXISTS (
             SELECT FROM redemptions r
-            WHERE r.tenant_id = $1 AND r.pass_id = $3 AND r.offer_id = $4 AND r.use_number = n
-                AND r.reverse_time IS NULL)
+            WHERE r.tenant_id = $1 AND r.pass_id = origin.pass_id AND r.offer_id = $4
+                AND r.use_number = n AND r.reverse_time IS NULL)
         ORDER BY n LIMIT 1
     ) END AS use_number
 ) AS free
@@ -66,7 +72,8 @@ RETURNING {_COLUMNS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedemptionFilter:
-    """Which redemptions to list; every part that is not None narrows it."""
+    """Which redemptions to list; every part that is not None narrows it. `pass_id`: with those of
+    the passes whose place it took."""
 
     pass_id: PassId | None = None
     offer_id: OfferId | None = None
@@ -164,11 +171,12 @@ async def first_uses(
 async def uses_of(
     tx: Transaction, pass_id: PassId, offer_id: OfferId
 ) -> tuple[OfferUses, Redemption | None]:
-    """How often a pass has used an offer, and the first of these uses by the time it was shown."""
+    """How often a pass has used an offer, with those whose place it took, and the first of these
+    uses by the time it was shown."""
     rows = await tx.fetch(
         f"SELECT {_COLUMNS}, count(*) OVER () AS uses FROM redemptions"  # noqa: S608 - our own columns
-        " WHERE tenant_id = $1 AND pass_id = $2 AND offer_id = $3 AND reverse_time IS NULL"
-        " ORDER BY scan_time, redemption_id LIMIT 1",
+        f" WHERE tenant_id = $1 AND pass_id = {origin_of('$2')} AND offer_id = $3"
+        " AND reverse_time IS NULL ORDER BY scan_time, redemption_id LIMIT 1",
         tx.tenant_id,
         pass_id,
         offer_id,
@@ -196,7 +204,8 @@ async def keep_undo(tx: Transaction, redemption_id: RedemptionId, undo: MarkUndo
 async def find_undo(tx: Transaction, pass_id: PassId, offer_id: OfferId) -> MarkUndo | None:
     """What the pass showed before it last used the offer up, None when it never did."""
     text = await tx.fetch_value(
-        "SELECT undo FROM redemptions WHERE tenant_id = $1 AND pass_id = $2 AND offer_id = $3"
+        "SELECT undo FROM redemptions WHERE tenant_id = $1"  # noqa: S608 - a name of ours
+        f" AND pass_id = {origin_of('$2')} AND offer_id = $3"
         " AND undo IS NOT NULL ORDER BY redemption_id DESC LIMIT 1",
         tx.tenant_id,
         pass_id,
@@ -216,13 +225,13 @@ async def list_redemptions(
 ) -> list[Redemption]:
     """Up to `at_most` redemptions, the newest first, those before `before` only."""
     conditions = {
-        "redemption_id < ${}": before,
-        "pass_id = ${}": wanted.pass_id,
-        "offer_id = ${}": wanted.offer_id,
-        "venue_id = ${}": wanted.venue_id,
-        "scanner_id = ${}": wanted.scanner_id,
-        "create_time >= ${}": wanted.created_from,
-        "create_time < ${}": wanted.created_before,
+        "redemption_id < ${0}": before,
+        f"pass_id = {origin_of('${0}')}": wanted.pass_id,
+        "offer_id = ${0}": wanted.offer_id,
+        "venue_id = ${0}": wanted.venue_id,
+        "scanner_id = ${0}": wanted.scanner_id,
+        "create_time >= ${0}": wanted.created_from,
+        "create_time < ${0}": wanted.created_before,
     }
     sql, arguments = _SELECT + " WHERE tenant_id = $1", list[object]([tx.tenant_id])
     for condition, argument in conditions.items():

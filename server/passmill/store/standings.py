@@ -21,11 +21,12 @@ from passmill.domain.redemptions import (
 from passmill.domain.scanners import ScannerId
 from passmill.domain.venues import VenueId
 from passmill.store.database import Transaction
+from passmill.store.pass_origins import origin_of
 
 LAST_USES: Final = 10
 _OPEN_STAYS: Final = 20
 
-_READ: Final = """
+_READ: Final = f"""
 SELECT p.pass_id,
     (SELECT json_object_agg(o.offer_id, json_build_array(u.uses, u.first_use, u.venue_id))
         FROM unnest($3::uuid[]) AS o(offer_id)
@@ -33,28 +34,30 @@ SELECT p.pass_id,
             SELECT count(*) AS uses, min(r.scan_time) AS first_use,
                 (array_agg(r.venue_id ORDER BY r.scan_time, r.redemption_id))[1] AS venue_id
             FROM redemptions r
-            WHERE r.tenant_id = $1 AND r.pass_id = p.pass_id AND r.offer_id = o.offer_id
+            WHERE r.tenant_id = $1 AND r.pass_id = origin.pass_id AND r.offer_id = o.offer_id
                 AND r.reverse_time IS NULL
         ) AS u
         WHERE u.uses > 0) AS uses,
     (SELECT json_agg(l ORDER BY l.redemption_id DESC) FROM (
-        SELECT r.redemption_id, r.offer_id, r.use_number, r.venue_id, r.scanner_id, r.key_id,
-            r.staff, r.scan_time, r.create_time, r.is_offline, r.cost_unit, r.cost_amount,
-            r.reverse_time, r.reverse_reason, r.chain_id
-        FROM redemptions r WHERE r.tenant_id = $1 AND r.pass_id = p.pass_id
+        SELECT r.redemption_id, coalesce(r.shown_pass_id, r.pass_id) AS pass_id, r.offer_id,
+            r.use_number, r.venue_id, r.scanner_id, r.key_id, r.staff, r.scan_time, r.create_time,
+            r.is_offline, r.cost_unit, r.cost_amount, r.reverse_time, r.reverse_reason, r.chain_id
+        FROM redemptions r WHERE r.tenant_id = $1 AND r.pass_id = origin.pass_id
         ORDER BY r.redemption_id DESC LIMIT $4) AS l) AS last_uses,
     (SELECT json_agg(s) FROM (
         SELECT c.check_in_id, c.venue_id, c.in_time, c.is_offline
-        FROM check_ins c WHERE c.tenant_id = $1 AND c.pass_id = p.pass_id AND c.out_time IS NULL
+        FROM check_ins c
+        WHERE c.tenant_id = $1 AND c.pass_id = origin.pass_id AND c.out_time IS NULL
         ORDER BY c.check_in_id LIMIT $5) AS s) AS stays
 FROM unnest($2::uuid[]) AS p(pass_id)
-"""
+CROSS JOIN LATERAL (SELECT {origin_of("p.pass_id")} AS pass_id) AS origin
+"""  # noqa: S608 - a name of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterHistory:
-    """What a pass has had: uses of the offers asked about, its last uses of any, the newest first,
-    and where it is checked in."""
+    """What a pass has had, with those whose place it took: uses of the offers asked about, the last
+    uses of any, the newest first, and where it is checked in."""
 
     uses: Mapping[OfferId, OfferUses]
     last_uses: Sequence[Redemption]
@@ -78,7 +81,7 @@ async def read_histories(
                 )
                 for offer_id, (uses, first_use, venue_id) in _loaded(row["uses"], {}).items()
             },
-            last_uses=[_use(pass_id, each) for each in _loaded(row["last_uses"], [])],
+            last_uses=[_use(each) for each in _loaded(row["last_uses"], [])],
             open_check_ins=[_stay(pass_id, each) for each in _loaded(row["stays"], [])],
         )
     return histories
@@ -96,11 +99,11 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _use(pass_id: PassId, each: Mapping[str, Any]) -> Redemption:
+def _use(each: Mapping[str, Any]) -> Redemption:
     scanner_id, unit, chain_id = each["scanner_id"], each["cost_unit"], each["chain_id"]
     return Redemption(
         redemption_id=RedemptionId(UUID(each["redemption_id"])),
-        pass_id=pass_id,
+        pass_id=PassId(UUID(each["pass_id"])),
         offer_id=OfferId(UUID(each["offer_id"])),
         use_number=each["use_number"],
         venue_id=_venue(each["venue_id"]),

@@ -46,12 +46,13 @@ class RenderedPass:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedIssue:
     """One request, ready to be written: its answer and its passes, of one revision and one signing
-    identity."""
+    identity. `replaces`: the pass whose place they take."""
 
     answer: StoredAnswer
     rendered: Sequence[RenderedPass]
     loaded: LoadedRevision
     identity: SigningIdentity
+    replaces: PassId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -168,6 +169,12 @@ class IssueGroups:
                     for each in issue.rendered
                 ],
                 event_ids=[new_uuid() for _ in issues],
+                replaced=[
+                    (issue.answer.request_id, each.wallet_pass.pass_id, issue.replaces)
+                    for issue in issues
+                    if issue.replaces is not None
+                    for each in issue.rendered
+                ],
                 now=self._clock.now(),
             )
         self._metrics.issued(

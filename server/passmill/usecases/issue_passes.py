@@ -95,11 +95,13 @@ class IssuePasses:
         path: Callable[[int], str],
         all_or_none: bool,
         is_single: bool = False,
+        replaces: PassId | None = None,
     ) -> Answer:
         """Issues passes; `mutation.encode` gets an outcome for each draft, in their order.
 
         `path`: a draft's place in the request, for errors. `all_or_none`: one draft refused refuses
-        the request; `is_single`: with its own error, for it is no batch. AppError: INVALID_VALUES
+        the request; `is_single`: with its own error, for it is no batch. `replaces`: a pass whose
+        place they take; what that has used, they have. AppError: INVALID_VALUES
         of a single draft, BATCH_REFUSED of a batch, REVISION_NOT_PUBLISHED, TEMPLATE_ARCHIVED,
         PROGRAM_ARCHIVED, NO_SIGNING_IDENTITY, SIGNING_IDENTITY_EXPIRED, REQUEST_ID_REUSED.
         """
@@ -142,6 +144,7 @@ class IssuePasses:
             rendered=rendered,
             loaded=issuer.loaded,
             identity=issuer.identity,
+            replaces=replaces,
         )
         if await self._groups.submit(caller, issue):
             return Answer(content=issue.answer.answer, is_replayed=False)

@@ -132,6 +132,7 @@ class ReissuePass:
             path=lambda _: "pass",
             all_or_none=True,
             is_single=True,
+            replaces=wallet_pass.pass_id,
         )
 
     async def _link(self, caller: Caller, pass_id: PassId, new_pass_id: PassId) -> bool:
@@ -154,7 +155,9 @@ class ReissuePass:
     ) -> bool:
         async def work(tx: Transaction, in_hand: PassInHand) -> bytes:
             # Points are the holder's: the new pass has the old one's account.
-            await join(tx, new_pass_id, pass_id, now=self._clock.now())
+            joined = await join(tx, new_pass_id, pass_id, now=self._clock.now())
+            if joined.refusal is not None:  # somebody has found it already, and posted to it
+                self._log.error("sharing.account_not_joined", pass_id=str(new_pass_id))
             current = await in_hand.lock()
             if current.state is PassState.VOIDED:
                 return _WAS_VOIDED

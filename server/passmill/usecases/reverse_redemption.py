@@ -10,7 +10,7 @@ from typing import Final
 
 from passmill.domain.callers import Caller
 from passmill.domain.clock import Clock
-from passmill.domain.ids import parse_uuid
+from passmill.domain.ids import PassId, parse_uuid
 from passmill.domain.ledger import Balance
 from passmill.domain.offers import Offer
 from passmill.domain.pass_marks import unmarked
@@ -22,6 +22,7 @@ from passmill.store.chains import find_look, step_back
 from passmill.store.database import Database, Transaction
 from passmill.store.offers import get_offer
 from passmill.store.outbox import insert_event
+from passmill.store.pass_origins import find_successor
 from passmill.store.redemptions import find_undo, get_redemption, reverse, uses_of
 from passmill.usecases.changed_pass import moving
 from passmill.usecases.edit_pass import EditPass, PassInHand
@@ -55,6 +56,7 @@ class ReversalResult:
 class _WantedReversal:
     made: Redemption
     offer: Offer
+    shown_by: PassId  # the pass itself, or the one that has its place now
     reason: str
     now: datetime
 
@@ -91,7 +93,7 @@ class ReverseRedemption:
         NOT_FOUND."""
         try:
             desk = await self._find_desk(mutation.caller)
-            made, offer = await self._find(mutation.caller, redemption_id)
+            made, offer, shown_by = await self._find(mutation.caller, redemption_id)
         except AppError:
             if kept := await self._mutator.replay(mutation):
                 return kept
@@ -99,14 +101,14 @@ class ReverseRedemption:
         now = self._clock.now()
         if not may_reverse(desk, made, now=now):
             return await self._refuse(mutation, made, RefusalReason.RIGHT_MISSING)
-        wanted = _WantedReversal(made=made, offer=offer, reason=reason, now=now)
+        wanted = _WantedReversal(made=made, offer=offer, shown_by=shown_by, reason=reason, now=now)
         try:
             return await self._reverse(mutation, wanted)
         except _StepPassed:
             return await self._refuse(mutation, made, RefusalReason.NOT_LATEST_STEP)
 
     async def _reverse(self, mutation: Mutation[ReversalResult], wanted: _WantedReversal) -> Answer:
-        ref = PassRef(pass_id=str(wanted.made.pass_id))
+        ref = PassRef(pass_id=str(wanted.shown_by))
         keeps_revision = False
         revision: int | None = None
 
@@ -132,13 +134,14 @@ class ReverseRedemption:
 
         return await self._mutator.run(mutation, refuse)
 
-    async def _find(self, caller: Caller, text: str) -> tuple[Redemption, Offer]:
+    async def _find(self, caller: Caller, text: str) -> tuple[Redemption, Offer, PassId]:
         redemption_id = parse_uuid(text)
         if redemption_id is None:
             raise not_found("redemption")
         async with self._database.transaction(caller, read_only=True) as tx:
             made = await get_redemption(tx, RedemptionId(redemption_id))
-            return made, await get_offer(tx, made.offer_id)
+            offer = await get_offer(tx, made.offer_id)
+            return made, offer, await find_successor(tx, made.pass_id)
 
 
 def may_reverse(desk: Desk, made: Redemption, *, now: datetime) -> bool:
