@@ -67,6 +67,7 @@ class Reason(enum.StrEnum):
     INVALID_CURSOR = "INVALID_CURSOR"
     CURSOR_EXPIRED = "CURSOR_EXPIRED"
     TOO_MANY_DEVICES = "TOO_MANY_DEVICES"
+    PASS_ERASED = "PASS_ERASED"  # noqa: S105 - a state, not a password
 
 
 KIND_OF_REASON: Mapping[Reason, ErrorKind] = {
@@ -107,6 +108,7 @@ KIND_OF_REASON: Mapping[Reason, ErrorKind] = {
     Reason.INVALID_CURSOR: ErrorKind.INVALID_INPUT,
     Reason.CURSOR_EXPIRED: ErrorKind.OUT_OF_RANGE,
     Reason.TOO_MANY_DEVICES: ErrorKind.PERMISSION_DENIED,
+    Reason.PASS_ERASED: ErrorKind.FAILED_PRECONDITION,
 }
 
 

@@ -43,6 +43,7 @@ FAULTS: Final = {
 # A sample may come when its pass or campaign is in no state for it.
 WRONG_STATES: Final = {
     "PASS_NOT_VOIDED",
+    "PASS_ERASED",
     "CAMPAIGN_STATE",
     "STREAM_STATE",
     "INVALID_CAMPAIGN",

@@ -53,7 +53,8 @@ class WalletPass:
     `signing_time` (whole seconds) by the identity named. `signature` is None between the commit of
     that intent and the signing. `tags`, sorted, are not on the pass. `personalize_time`: when its
     holder signed up with it in the wallet, None until then. `barcode_seal`: of its signed barcode
-    (`domain/barcodes.py`), None where its revision has none.
+    (`domain/barcodes.py`), None where its revision has none. `is_erased`: voided and emptied with
+    all that is its holder's, for good.
     """
 
     pass_id: PassId
@@ -74,6 +75,7 @@ class WalletPass:
     tags: tuple[str, ...] = ()
     personalize_time: datetime | None = None
     barcode_seal: bytes | None = None
+    is_erased: bool = False
 
     @property
     def is_personalized(self) -> bool:
@@ -84,6 +86,14 @@ class WalletPass:
     def etag(self) -> str:
         """Changes with each change of content."""
         return f"v{self.version}"
+
+    def require_not_erased(self) -> None:
+        """AppError PASS_ERASED when its holder was erased: nothing is written on it any more."""
+        if self.is_erased:
+            raise AppError(
+                reason=Reason.PASS_ERASED,
+                message="The pass's holder was erased. Issue another pass instead.",
+            )
 
     def with_digest(self, digest: bytes) -> WalletPass:
         """This pass, about to be signed with this digest."""
@@ -96,7 +106,8 @@ class WalletPass:
         return replace(self, state=PassState.VOIDED, void_reason=reason)
 
     def reinstated(self) -> WalletPass:
-        """This pass made usable again. AppError PASS_NOT_VOIDED when it is usable."""
+        """This pass made usable again. AppError PASS_NOT_VOIDED when it is usable, PASS_ERASED."""
+        self.require_not_erased()
         if self.state is not PassState.VOIDED:
             raise AppError(reason=Reason.PASS_NOT_VOIDED, message="The pass is not voided.")
         return replace(self, state=PassState.ACTIVE, void_reason="")

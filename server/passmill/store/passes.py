@@ -15,7 +15,6 @@ from passmill.domain.ids import (
     RevisionId,
     SigningIdentityId,
     TemplateId,
-    TenantId,
 )
 from passmill.domain.passes import Holder, PassState, WalletPass
 from passmill.domain.reference_ids import ReferenceNumber
@@ -47,11 +46,15 @@ class PassFilter:
     created_before: datetime | None = None
 
 
-_SELECT_LISTED = """
+_SELECT_LISTED = f"""
 SELECT p.pass_id, p.revision_id, p.signing_identity_id, p.reference_number, p.create_time,
     p.signing_time, p.expire_time, p.version, p.token_generation, p.state, p.holder_name,
     p.holder_phone, p.slot_values, p.void_reason, p.digest, p.signature, p.personalize_time,
     p.barcode_seal,
+    p.state = {PassState.VOIDED:d} AND EXISTS (SELECT FROM pass_holders ph
+        JOIN holders h ON h.tenant_id = ph.tenant_id AND h.holder_id = ph.holder_id
+        WHERE ph.tenant_id = p.tenant_id AND ph.pass_id = p.pass_id
+            AND h.erase_time IS NOT NULL) AS is_erased,
     (SELECT array_agg(ARRAY[e.system, e.external_id] ORDER BY e.system)
         FROM pass_external_ids e
         WHERE e.tenant_id = p.tenant_id AND e.pass_id = p.pass_id) AS external_ids,
@@ -62,7 +65,7 @@ FROM passes p
 JOIN template_revisions r ON r.tenant_id = p.tenant_id AND r.revision_id = p.revision_id
 JOIN templates t ON t.tenant_id = r.tenant_id AND t.template_id = r.template_id
 WHERE p.tenant_id = $1
-"""
+"""  # noqa: S608 - our own number
 
 # One statement a group: claims the request ids that are new, and inserts the passes of those alone.
 # unnest keeps the arrays' order, and callers sort by request id, so two groups never wait for each
@@ -342,44 +345,6 @@ def _filtered(
     return sql, arguments
 
 
-async def take_intents(
-    tx: Transaction, *, older_than: datetime, now: datetime, at_most: int
-) -> list[tuple[TenantId, PassId]]:
-    """Takes on passes of any tenant whose signature is outstanding since before `older_than`, the
-    oldest first. They count as of `now` from then on, so that nobody else takes them on meanwhile,
-    and what cannot be signed queues up again behind the others.
-
-    For an operator's transaction: others see their own tenant's alone.
-    """
-    rows = await tx.fetch(
-        """
-        WITH taken AS (
-            DELETE FROM signing_intents WHERE (tenant_id, pass_id) IN (
-                SELECT tenant_id, pass_id FROM signing_intents
-                WHERE create_time < $1 ORDER BY create_time LIMIT $3)
-            RETURNING tenant_id, pass_id
-        )
-        INSERT INTO signing_intents (tenant_id, pass_id, create_time)
-        SELECT tenant_id, pass_id, $2 FROM taken
-        RETURNING tenant_id, pass_id
-        """,
-        older_than,
-        now,
-        at_most,
-    )
-    return [(TenantId(row["tenant_id"]), PassId(_uuid(row["pass_id"]))) for row in rows]
-
-
-async def drop_intents(tx: Transaction, pass_ids: Sequence[PassId]) -> int:
-    """Ends the intents of passes that are signed already."""
-    return await tx.execute(
-        "DELETE FROM signing_intents WHERE tenant_id = $1 AND pass_id IN (SELECT p.pass_id"
-        " FROM passes p WHERE p.tenant_id = $1 AND p.pass_id = ANY($2) AND p.signature IS NOT NULL)",
-        tx.tenant_id,
-        pass_ids,
-    )
-
-
 def _uuid(value: UUID) -> UUID:
     # asyncpg's own UUID type is a subclass; the plain one compares and prints alike.
     return UUID(int=value.int)
@@ -410,6 +375,7 @@ def _listed(row: asyncpg.Record) -> ListedPass:
             tags=tuple(row["tags"] or ()),
             personalize_time=row["personalize_time"],
             barcode_seal=row["barcode_seal"],
+            is_erased=row["is_erased"],
         ),
         program_id=ProgramId(_uuid(row["program_id"])),
         template_id=TemplateId(_uuid(row["template_id"])),

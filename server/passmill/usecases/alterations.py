@@ -38,7 +38,7 @@ Alter: TypeAlias = Callable[[Target, ListedPass, Revisions], Alteration | None]
 
 def altered_by_update(action: UpdateAction, after: LoadedRevision) -> Alter:
     """Moves a pass to `after` and sets the action's values and the recipient's own. AppError
-    NOT_FOUND for a pass of another template, PASS_VOIDED, INVALID_VALUES."""
+    NOT_FOUND for a pass of another template, PASS_ERASED, PASS_VOIDED, INVALID_VALUES."""
     slots = {slot.name for slot in after.content.slots}
     given = values_from_json(after.content.slots, action.values)
 
@@ -66,7 +66,8 @@ def altered_by_update(action: UpdateAction, after: LoadedRevision) -> Alter:
 
 def altered_by_notice(action: NotifyAction) -> Alter:
     """Sets one text slot of a pass, in the revision it shows. AppError NOT_FOUND for a pass of
-    another template, PASS_VOIDED, INVALID_VALUES when its revision cannot show the message."""
+    another template, PASS_ERASED, PASS_VOIDED, INVALID_VALUES when its revision cannot show the
+    message."""
 
     def alter(_: Target, listed: ListedPass, revisions: Revisions) -> Alteration | None:
         current = listed.wallet_pass
@@ -114,13 +115,14 @@ def altered_by_voiding(reason: str) -> Alter:
 
 def altered_by_roll_back() -> Alter:
     """Makes a pass what it was before a campaign changed it, if nobody changed it since. AppError
-    ETAG_MISMATCH, PASS_VOIDED."""
+    PASS_ERASED, ETAG_MISMATCH, PASS_VOIDED."""
 
     def alter(target: Target, listed: ListedPass, revisions: Revisions) -> Alteration | None:
         current = listed.wallet_pass
         undo = target.undo
         if undo is None:
             raise ValueError("A roll-back knows what each pass was.")
+        current.require_not_erased()
         if current.version != undo.version:
             raise etag_mismatch("pass")
         _require_usable(current)
@@ -138,6 +140,7 @@ def _require_changeable(listed: ListedPass, template_id: object) -> None:
 
 
 def _require_usable(wallet_pass: WalletPass) -> None:
+    wallet_pass.require_not_erased()
     if wallet_pass.state is PassState.VOIDED:
         raise AppError(reason=Reason.PASS_VOIDED, message="The pass is voided.")
 

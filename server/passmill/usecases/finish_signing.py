@@ -18,7 +18,7 @@ from passmill.errors import AppError, Reason
 from passmill.signing.identities import IdentityCache, require_team
 from passmill.signing.native import SignerError, SigningIdentity
 from passmill.signing.sealer import Sealer, SignRequest
-from passmill.store import passes
+from passmill.store import passes, signing_intents
 from passmill.store.database import Database
 from passmill.store.push_jobs import enqueue_pass_push
 from passmill.telemetry.metrics import Metrics
@@ -79,7 +79,7 @@ class FinishSigning:
     ) -> WalletPass:
         if wallet_pass.signature is not None:
             async with self._database.transaction(caller) as tx:
-                await passes.drop_intents(tx, [wallet_pass.pass_id])
+                await signing_intents.drop_intents(tx, [wallet_pass.pass_id])
             return wallet_pass
         return await self._sign(caller, content, wallet_pass)
 
@@ -171,7 +171,7 @@ class FinishSigning:
         caller = operator_caller(deadline=loop.time() + _DEADLINE_SECONDS)
         now = self._clock.now()
         async with self._database.transaction(caller) as tx:
-            intents = await passes.take_intents(
+            intents = await signing_intents.take_intents(
                 tx, older_than=now - LEFT_BEHIND, now=now, at_most=_SWEPT_AT_ONCE
             )
         by_tenant: dict[TenantId, list[PassId]] = {}

@@ -17,7 +17,8 @@ class ReinstatePass:
         self._change_pass = change_pass
 
     async def __call__(self, mutation: Mutation[IssuedPass], *, ref: PassRef, etag: str) -> Answer:
-        """The answer with the usable pass. AppError PASS_NOT_VOIDED when it was not voided."""
+        """The answer with the usable pass. AppError PASS_NOT_VOIDED when it was not voided,
+        PASS_ERASED when its holder was erased."""
 
         def alter(current: WalletPass, _: LoadedRevision, __: LoadedRevision) -> WalletPass:
             return current.reinstated()

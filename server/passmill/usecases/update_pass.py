@@ -47,10 +47,12 @@ class UpdatePass:
     async def __call__(
         self, mutation: Mutation[IssuedPass], *, ref: PassRef, etag: str, patch: PassPatch
     ) -> Answer:
-        """The answer with the pass as it is now. AppError as ChangePass; INVALID_VALUES names the
-        fields that do not fit, as in `wallet_pass` of the request."""
+        """The answer with the pass as it is now. AppError as ChangePass; PASS_ERASED when its
+        holder was erased; INVALID_VALUES names the fields that do not fit, as in `wallet_pass` of
+        the request."""
 
         def alter(current: WalletPass, before: LoadedRevision, after: LoadedRevision) -> WalletPass:
+            current.require_not_erased()
             return _patched(current, before, after, patch)
 
         return await self._change_pass(

@@ -31,9 +31,9 @@ class UpdateShard:
         """Serves the shard of a campaign that updates or notifies. As `ShardAct`; AppError
         NO_SIGNING_IDENTITY, SIGNING_IDENTITY_EXPIRED, UNAVAILABLE, DEADLINE_EXCEEDED.
 
-        Recipients fail with PASS_VOIDED, NOT_FOUND (also for a pass of another template),
-        INVALID_VALUES, INTERNAL when the signer cannot sign it, UNAVAILABLE when others change it
-        all the time; in a roll-back with ETAG_MISMATCH when somebody changed it since.
+        Recipients fail with PASS_ERASED, PASS_VOIDED, NOT_FOUND (also for a pass of another
+        template), INVALID_VALUES, INTERNAL when the signer cannot sign it, UNAVAILABLE when others
+        change it all the time; in a roll-back with ETAG_MISMATCH when somebody changed it since.
         """
         targets = await self._targets(work)
         action = work.campaign.definition.action
