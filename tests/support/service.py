@@ -105,6 +105,7 @@ def basic(wallet_pass: Pass) -> Pass:
     bare.ClearField("holder")
     bare.ClearField("values")
     bare.ClearField("effective_expire_time")
+    bare.ClearField("void_reason")
     return bare
 
 

@@ -72,7 +72,7 @@ def state_from_proto(number: wallet_pass_pb2.Pass.State.ValueType) -> PassState 
 
 
 def pass_to_proto(issued: IssuedPass) -> wallet_pass_pb2.Pass:
-    """A pass for the wire, in PASS_VIEW_BASIC."""
+    """A pass for the wire, in PASS_VIEW_BASIC: no word of its holder, for answers are kept."""
     wallet_pass = issued.wallet_pass
     message = wallet_pass_pb2.Pass(
         pass_id=str(wallet_pass.pass_id),
@@ -82,7 +82,6 @@ def pass_to_proto(issued: IssuedPass) -> wallet_pass_pb2.Pass:
         state=_STATES[wallet_pass.state],
         serial_number=issued.serial_number,
         reference_id=format_reference_id(wallet_pass.reference_number),
-        void_reason=wallet_pass.void_reason,
         create_time=timestamp(wallet_pass.create_time),
         update_time=timestamp(wallet_pass.signing_time),
         version=wallet_pass.version,
@@ -102,13 +101,15 @@ def fill_content(
     *,
     expires_at: datetime | None,
 ) -> None:
-    """Adds what PASS_VIEW_FULL has besides: holder, values, tags, and when it shows to expire."""
+    """Adds what PASS_VIEW_FULL has besides: holder, values, tags, why it was voided, and when it
+    shows to expire."""
     if expires_at is not None:
         message.effective_expire_time.CopyFrom(timestamp(expires_at))
     message.holder.name = wallet_pass.holder.name
     message.holder.phone = wallet_pass.holder.phone
     message.holder.external_ids.update(wallet_pass.holder.external_ids)
     message.tags.extend(wallet_pass.tags)
+    message.void_reason = wallet_pass.void_reason
     for name, value in values_to_proto(values).items():
         message.values[name].CopyFrom(value)
 

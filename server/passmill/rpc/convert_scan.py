@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from passmill.domain.ledger import Balance
@@ -84,11 +85,12 @@ def use_to_proto(result: UseResult) -> service_pb.RedeemPassResponse:
 
 
 def reversal_to_proto(result: ReversalResult) -> service_pb.ReverseRedemptionResponse:
-    """What became of taking one back, for the wire."""
+    """What became of taking one back, for the wire. It is kept: what staff said goes with the
+    redemption when its holder is erased, and is not in here."""
     return service_pb.ReverseRedemptionResponse(
         outcome=_outcome(result.reason),
         reason=_reason(result.reason),
-        redemption=redemption_to_proto(result.redemption),
+        redemption=redemption_to_proto(replace(result.redemption, reverse_reason="")),
         uses=result.uses,
         balance=_balance_or_none(result.balance),
     )
