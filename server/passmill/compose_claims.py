@@ -102,7 +102,11 @@ def enrolment_servicer(frame: Frame) -> enrolment_service.EnrolmentServicer:
             read_bundle=read_bundle,
         ),
         create_claim_links=CreateClaimLinks(
-            database=database, mutator=mutator, load_revision=frame.load_revision, clock=clock
+            database=database,
+            mutator=mutator,
+            load_revision=frame.load_revision,
+            keyring=frame.keyring,
+            clock=clock,
         ),
         revoke_claim_link=RevokeClaimLink(mutator=mutator, clock=clock),
         database=database,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import re
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from passmill.domain.claim_forms import EMAIL_SYSTEM
 from passmill.domain.ids import HolderId, PassId, ProgramId, TemplateId
 from passmill.domain.ledger import Balance
-from passmill.domain.passes import PassState
+from passmill.domain.passes import Holder, PassState
 from passmill.domain.reference_ids import ReferenceNumber
 from passmill.domain.telephones import is_e164, without_punctuation
 
@@ -95,6 +97,19 @@ def read_identity(kind: IdentityKind, system: str, text: str) -> Identity:
         case IdentityKind.EXTERNAL:
             pass
     return Identity(kind=kind, system=system, text=text)
+
+
+def identities_of(holder: Holder) -> list[Identity]:
+    """What the holder of a pass is known by: its telephone number, and its ids in other systems,
+    that of e-mail addresses also as such. What can be no identity is left out."""
+    wanted = [(IdentityKind.EXTERNAL, system, text) for system, text in holder.external_ids.items()]
+    wanted.append((IdentityKind.PHONE, "", holder.phone))
+    wanted.append((IdentityKind.EMAIL, "", holder.external_ids.get(EMAIL_SYSTEM, "")))
+    found = []
+    for kind, system, text in wanted:
+        with contextlib.suppress(InvalidIdentity):
+            found.append(read_identity(kind, system, text))
+    return found
 
 
 def is_card_number(text: str) -> bool:

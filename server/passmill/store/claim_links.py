@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -12,7 +12,13 @@ import asyncpg
 
 from passmill import errors
 from passmill.domain.claim_forms import fields_from_json, fields_to_json
-from passmill.domain.claims import ClaimLink, ClaimLinkId, known_from_json, known_to_json
+from passmill.domain.claims import (
+    ClaimLink,
+    ClaimLinkId,
+    KnownHolder,
+    known_from_json,
+    known_to_json,
+)
 from passmill.domain.ids import CampaignId, PassId, TemplateId, TenantId
 from passmill.domain.tenants import TenantState
 from passmill.store.database import Transaction, columns
@@ -56,6 +62,47 @@ async def insert_links(tx: Transaction, links: Sequence[tuple[ClaimLink, bytes]]
         tx.tenant_id,
         *columns(rows, 15),
     )
+
+
+async def insert_link_keys(tx: Transaction, keys: Collection[tuple[ClaimLinkId, bytes]]) -> None:
+    """Notes of links for whom they are: keyed hashes of identities, as holders have them."""
+    await tx.execute(
+        "INSERT INTO claim_link_keys (tenant_id, link_id, key_hash)"
+        " SELECT $1, * FROM unnest($2::uuid[], $3::bytea[])",
+        tx.tenant_id,
+        *columns(list(keys), 2),
+    )
+
+
+async def erase_links_for(tx: Transaction, key_hashes: Collection[bytes], *, now: datetime) -> int:
+    """Empties and revokes the links that are for somebody with one of these identities, and drops
+    what claims by them have no pass yet; gives how many there were. Nobody can use them any more.
+    """
+    rows = await tx.fetch(
+        "DELETE FROM claim_link_keys WHERE tenant_id = $1 AND link_id IN ("
+        " SELECT link_id FROM claim_link_keys WHERE tenant_id = $1 AND key_hash = ANY($2))"
+        " RETURNING link_id",
+        tx.tenant_id,
+        list(key_hashes),
+    )
+    link_ids = sorted({row["link_id"] for row in rows})
+    if not link_ids:
+        return 0
+    # Links first, as whoever claims: it has its row in `claims`, and waits here for the link.
+    await tx.execute(
+        "UPDATE claim_links SET draft = $3, revoke_time = coalesce(revoke_time, $4)"
+        " WHERE tenant_id = $1 AND link_id = ANY($2)",
+        tx.tenant_id,
+        link_ids,
+        known_to_json(KnownHolder()),
+        now,
+    )
+    await tx.execute(
+        "DELETE FROM claims WHERE tenant_id = $1 AND link_id = ANY($2) AND pass_id IS NULL",
+        tx.tenant_id,
+        link_ids,
+    )
+    return len(link_ids)
 
 
 async def find_presented_link(

@@ -40,7 +40,10 @@ def _columns(names: str) -> frozenset[str]:
 
 
 _WITH_PASS: Final = "with the pass, by EraseHolder"  # noqa: S105 - words of ours
-_IN_CAMPAIGN: Final = "recipient for recipient, by store.erased_recipients"
+# Of a recipient that was refused no pass is known, so it is not found: what stays, until a month
+# after the campaign's end, is the operator's own id of it and which of its fields was wrong, not
+# what that held.
+_IN_CAMPAIGN: Final = "recipient for recipient, by store.erased_recipients, where its pass is known"
 _OPERATORS: Final = "the operator's own"
 _RANDOM: Final = "random numbers, hashes or keys"
 _STATES: Final = "words of ours"
@@ -70,10 +73,14 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
             statement="DELETE FROM personalizations WHERE tenant_id = $1 AND pass_id = ANY($2)",
         ),
         # Of one person is a link that gives one of the passes, or that nobody else has claimed by
-        # and that names its holder or was good once: others have what is common to many.
+        # and that names its holder or was good once: others have what is common to many. Those that
+        # nobody has claimed by yet are found by whom they are for (`erase_links_for`): by the same
+        # keyed hashes of a telephone number, e-mail address or other id as the holder's. A link
+        # that names nobody but by name or values is nobody's that could be told.
         "claim_links": Erased(
             columns=_columns("draft"),
-            how="emptied where it is of one person; nobody can use it any more",
+            how="emptied where it is of one person, before it is claimed by EraseHolder; nobody can"
+            " use it any more",
             statement="""
             UPDATE claim_links AS l SET draft = '["", "", {}, "{}", null, []]',
                 revoke_time = coalesce(revoke_time, now())
@@ -151,8 +158,7 @@ KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
             Kept(columns=_columns("fingerprint"), why=_RANDOM),
             Kept(
                 columns=_columns("answer"),
-                why="ids, states and what a caller said of voiding; secrets are sealed; gone after"
-                " a month",
+                why="ids, states and counts; secrets are sealed; gone after a month",
             ),
         ),
         "deployment": (Kept(columns=_columns("master_key_check edge_key_check"), why=_RANDOM),),
@@ -215,6 +221,12 @@ KEPT: Final[Mapping[str, Sequence[Kept]]] = MappingProxyType(
             Kept(columns=_columns("fields default_region source utm"), why=_OPERATORS),
         ),
         "claims": (Kept(columns=_columns("key_hash"), why=_RANDOM),),
+        "claim_link_keys": (
+            Kept(
+                columns=_columns("key_hash"),
+                why="keyed hashes, by which EraseHolder finds links, and which go with their draft",
+            ),
+        ),
         "redemptions": (
             Kept(columns=_columns("key_id"), why=_RANDOM),
             Kept(columns=_columns("cost_unit"), why=_OPERATORS),

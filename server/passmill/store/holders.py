@@ -180,11 +180,14 @@ async def delete_identity(tx: Transaction, key: IdentityKey, holder_id: HolderId
     )
 
 
-async def delete_identities(tx: Transaction, holder_id: HolderId) -> None:
-    """Makes all identities of a holder nobody's."""
-    await tx.execute(
-        "DELETE FROM holder_keys WHERE tenant_id = $1 AND holder_id = $2", tx.tenant_id, holder_id
+async def delete_identities(tx: Transaction, holder_id: HolderId) -> list[bytes]:
+    """Makes all identities of a holder nobody's; gives their keyed hashes."""
+    rows = await tx.fetch(
+        "DELETE FROM holder_keys WHERE tenant_id = $1 AND holder_id = $2 RETURNING key_hash",
+        tx.tenant_id,
+        holder_id,
     )
+    return [row["key_hash"] for row in rows]
 
 
 async def find_pass_holder(tx: Transaction, pass_id: PassId) -> HolderId | None:

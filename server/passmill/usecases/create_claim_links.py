@@ -14,13 +14,15 @@ from passmill.domain.callers import Caller
 from passmill.domain.claim_forms import ClaimField, FieldKind
 from passmill.domain.claims import ClaimLink, ClaimLinkId, KnownHolder, new_claim_token
 from passmill.domain.clock import Clock
+from passmill.domain.holders import identities_of
 from passmill.domain.ids import CampaignId, PassId, TemplateId, new_uuid, parse_uuid
+from passmill.domain.keyring import Keyring
 from passmill.domain.passes import PassDraft
 from passmill.domain.values import SlotType
 from passmill.errors import AppError, invalid_field, not_found
 from passmill.signing.revisions import LoadedRevision
 from passmill.store.campaigns import get_campaign
-from passmill.store.claim_links import insert_links
+from passmill.store.claim_links import insert_link_keys, insert_links
 from passmill.store.database import Database, Transaction
 from passmill.store.outbox import insert_event
 from passmill.store.passes import get_passes
@@ -67,14 +69,21 @@ class CreatedLink:
 class CreateClaimLinks:
     """Makes links."""
 
-    __slots__ = ("_clock", "_database", "_load_revision", "_mutator")
+    __slots__ = ("_clock", "_database", "_keyring", "_load_revision", "_mutator")
 
     def __init__(
-        self, *, database: Database, mutator: Mutator, load_revision: LoadRevision, clock: Clock
+        self,
+        *,
+        database: Database,
+        mutator: Mutator,
+        load_revision: LoadRevision,
+        keyring: Keyring,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._mutator = mutator
         self._load_revision = load_revision
+        self._keyring = keyring
         self._clock = clock
 
     async def __call__(
@@ -116,6 +125,7 @@ class CreateClaimLinks:
             ]
             rows = [(each.link, hash_secret(each.token)) for each in created]
             await insert_links(tx, rows)
+            await insert_link_keys(tx, self._keys(mutation.caller, created))
             detail = {"link_id": str(created[0].link.link_id), "total": len(created)}
             await insert_event(
                 tx, kind="claim_link.created", pass_ids=[], detail=json.dumps(detail), now=now
@@ -125,6 +135,16 @@ class CreateClaimLinks:
             return created
 
         return await self._mutator.run(mutation, work)
+
+    def _keys(
+        self, caller: Caller, created: Sequence[CreatedLink]
+    ) -> set[tuple[ClaimLinkId, bytes]]:
+        """By what a link is found when its holder is erased."""
+        return {
+            (each.link.link_id, self._keyring.identity_hash(caller.tenant_id, identity.encode()))
+            for each in created
+            for identity in identities_of(each.link.known.holder)
+        }
 
     async def _known(self, caller: Caller, wanted: WantedLink, path: str) -> KnownHolder:
         """What is known of the holder, checked against the template."""

@@ -8,10 +8,11 @@ import structlog
 from passmill.domain.callers import Caller
 from passmill.domain.clock import Clock
 from passmill.domain.erasure import erased_pass
-from passmill.domain.holders import KnownHolder
+from passmill.domain.holders import KnownHolder, identities_of
 from passmill.domain.ids import HolderId, PassId
-from passmill.domain.passes import PassState
+from passmill.domain.passes import PassState, WalletPass
 from passmill.store import holders
+from passmill.store.claim_links import erase_links_for
 from passmill.store.database import Database, Transaction
 from passmill.store.passes import get_passes
 from passmill.telemetry.metrics import Metrics
@@ -56,7 +57,7 @@ class EraseHolder:
             unsigned: list[PassId] = []
 
             async def work(tx: Transaction) -> KnownHolder:
-                unsigned[:] = await self._erase(tx, key, prepared)
+                unsigned[:] = await self._erase(tx, caller, key, prepared)
                 holder_id = await key.current(tx)
                 if holder_id is None:
                     raise HolderMoved
@@ -80,7 +81,7 @@ class EraseHolder:
         return [await self._edit_pass.prepare(caller, each) for each in listed]
 
     async def _erase(
-        self, tx: Transaction, key: HolderKey, prepared: list[PreparedEdit]
+        self, tx: Transaction, caller: Caller, key: HolderKey, prepared: list[PreparedEdit]
     ) -> list[PassId]:
         """Erases the holder, unless that was done; gives the passes that are to be signed."""
         now = self._clock.now()
@@ -92,21 +93,17 @@ class EraseHolder:
         # From here on nobody links anything to the holder.
         if await _pass_ids(tx, key) != [each.listed.wallet_pass.pass_id for each in prepared]:
             raise HolderMoved
-        await holders.delete_identities(tx, holder_id)
-        return [
-            each.listed.wallet_pass.pass_id for each in prepared if await self._erase_pass(tx, each)
-        ]
-
-    async def _erase_pass(self, tx: Transaction, prepared: PreparedEdit) -> bool:
-        in_hand = PassInHand(tx, prepared, clock=self._clock)
-        current = await in_hand.lock()
-        was_voided = current.state is PassState.VOIDED
-        await in_hand.change(
-            current,
-            erased_pass(current, prepared.before.content),
-            event="pass.updated" if was_voided else "pass.voided",
-        )
-        return in_hand.changes[-1][1]
+        keys = set(await holders.delete_identities(tx, holder_id))
+        unsigned = []
+        for each in prepared:
+            in_hand = PassInHand(tx, each, clock=self._clock)
+            current = await in_hand.lock()
+            known_by = identities_of(current.holder)
+            keys |= {self._find_holder.key_of(caller, identity).key_hash for identity in known_by}
+            if await _erase_pass(in_hand, current):
+                unsigned.append(each.listed.wallet_pass.pass_id)
+        await erase_links_for(tx, keys, now=now)
+        return unsigned
 
     async def _sign(self, caller: Caller, pass_ids: list[PassId]) -> None:
         # As with any change: it is committed, and the sweeper finishes what is left.
@@ -115,6 +112,16 @@ class EraseHolder:
             await self._finish_signing(caller, pass_ids)
         except Exception:  # noqa: BLE001 - whatever it is, the holder is erased
             self._log.exception("erasure.signing_left_to_sweeper", passes=len(pass_ids))
+
+
+async def _erase_pass(in_hand: PassInHand, current: WalletPass) -> bool:
+    """Voids and empties a pass; gives whether it is to be signed."""
+    await in_hand.change(
+        current,
+        erased_pass(current, in_hand.prepared.before.content),
+        event="pass.updated" if current.state is PassState.VOIDED else "pass.voided",
+    )
+    return in_hand.changes[-1][1]
 
 
 async def _pass_ids(tx: Transaction, key: HolderKey) -> list[PassId]:
