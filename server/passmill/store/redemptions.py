@@ -154,9 +154,10 @@ async def first_uses(
     """Of each pass and offer the first use that stands, where there is one. `partner`: as of
     `find_redemptions`."""
     rows = await tx.fetch(
-        f"SELECT r.* FROM unnest($2::uuid[], $4::uuid[]) AS wanted (pass_id, offer_id)"  # noqa: S608 - our own columns
+        "SELECT r.*, wanted.pass_id AS wanted_id"  # noqa: S608 - our own columns
+        " FROM unnest($2::uuid[], $4::uuid[]) AS wanted (pass_id, offer_id)"
         f" CROSS JOIN LATERAL ({_SELECT} AS used WHERE used.tenant_id = $1"
-        " AND used.pass_id = wanted.pass_id AND used.offer_id = wanted.offer_id"
+        f" AND used.pass_id = {origin_of('wanted.pass_id')} AND used.offer_id = wanted.offer_id"
         " AND used.reverse_time IS NULL ORDER BY used.scan_time, used.redemption_id LIMIT 1) AS r"
         f" WHERE {_AT_PARTNER}",
         tx.tenant_id,
@@ -164,8 +165,8 @@ async def first_uses(
         partner,
         [offer_id for _, offer_id in wanted],
     )
-    found = [redemption_from_row(row) for row in rows]
-    return {(each.pass_id, each.offer_id): each for each in found}
+    found = [(PassId(UUID(int=row["wanted_id"].int)), redemption_from_row(row)) for row in rows]
+    return {(wanted_id, each.offer_id): each for wanted_id, each in found}
 
 
 async def uses_of(
