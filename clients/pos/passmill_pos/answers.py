@@ -138,6 +138,33 @@ def outcome_of_entry(
     return refused_or(answer.refusal, facts)
 
 
+def outcome_of_reversal(answer: messages.ReverseRedemptionResponse) -> Outcome:
+    """What became of ReverseRedemption."""
+    made = answer.redemption
+    facts: dict[str, Json] = {"pass_id": made.pass_id, **redemption_json(made)}
+    if made.HasField("reverse_time"):
+        facts["reverse_time"] = _time(made.reverse_time)
+    facts["uses"] = answer.uses
+    if answer.HasField("balance"):
+        facts |= {"unit": answer.balance.unit, "balance": answer.balance.balance}
+    return _outcome_of_scan(answer.outcome, answer.reason, facts)
+
+
+def outcome_of_reversed_entry(answer: messages.ReverseEntryResponse) -> Outcome:
+    """What became of ReverseEntry; `entry_id` is of the reversal, also of the one there was."""
+    facts: dict[str, Json] = {}
+    if answer.HasField("entry"):
+        entry = answer.entry
+        facts |= {
+            "entry_id": entry.entry_id,
+            "reversed_entry_id": entry.reversed_entry_id,
+            "amount": entry.amount,
+        }
+    if answer.HasField("balance"):
+        facts |= {"unit": answer.balance.unit, "balance": answer.balance.balance}
+    return refused_or(answer.refusal, facts)
+
+
 def outcome_of_payment(
     refusal: messages.EntryRefusal.ValueType, balance: messages.Balance, facts: Mapping[str, Json]
 ) -> Outcome:

@@ -51,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
     pay.add_argument("total", type=_positive, help="what the sale comes to, in minor units: cents")
     pay.add_argument("currency", help="its ISO 4217 code: EUR")
     pay.add_argument("--most", type=_positive, default=0, help="use at most so much of the unit")
+    reverse = add("reverse", "take a redemption or an entry of the ledger back", _keyed())
+    reverse.add_argument("kind", choices=["redemption", "entry"], help="what it is")
+    reverse.add_argument("target_id", metavar="ID", type=_key, help="which, as it was told")
+    reverse.add_argument("--reason", default="", help="why, and nothing of a person")
     _add_wedge(add("wedge", "take each line of the input as a scan", _change(), _unit(False)))
     enrol = add("enrol", "make this device a scanner")
     enrol.add_argument("code", help="the one-time code")
@@ -88,13 +92,18 @@ def _which() -> argparse.ArgumentParser:
 
 
 def _change() -> argparse.ArgumentParser:
-    change = argparse.ArgumentParser(add_help=False)
+    change = argparse.ArgumentParser(add_help=False, parents=[_keyed()])
     change.add_argument("--staff", help="who does it")
     change.add_argument("--offline", action="store_true", help="keep it, do not try the service")
-    change.add_argument(
+    return change
+
+
+def _keyed() -> argparse.ArgumentParser:
+    keyed = argparse.ArgumentParser(add_help=False)
+    keyed.add_argument(
         "--key", type=_key, help="a UUID: the same again does it once [a new one each time]"
     )
-    return change
+    return keyed
 
 
 def _unit(is_required: bool = True) -> argparse.ArgumentParser:

@@ -88,6 +88,8 @@ class _Counter:
                 return self._enrol()
             case "queue":
                 return self._queue_action()
+            case "reverse":
+                return self._reverse()
             case name:
                 name_of_pass = self._named()
                 desk, _ = self._desk()
@@ -113,6 +115,18 @@ class _Counter:
         )
         done = desk.do(intent, key=key or str(uuid4()), is_offline=parsed.offline)
         return self._printer.done(action.value, done)
+
+    def _reverse(self) -> ExitStatus:
+        parsed = self._parsed
+        is_use = parsed.kind == "redemption"
+        intent = Intent(
+            action=Action.REVERSE_REDEMPTION if is_use else Action.REVERSE_ENTRY,
+            name=None,
+            target_id=parsed.target_id,
+            reference=parsed.reason,
+        )
+        desk, _ = self._desk()
+        return self._printer.done("reverse", desk.do(intent, key=parsed.key or str(uuid4())))
 
     def _wedge(self) -> ExitStatus:
         parsed = self._parsed

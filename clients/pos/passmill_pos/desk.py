@@ -10,7 +10,16 @@ from typing import Final
 from passmill_client import PassmillError
 from passmill_pos.answers import is_undecided, is_unreached, outcome_of_error
 from passmill_pos.draining import Drain, Drained
-from passmill_pos.intents import SCANS, Action, Entry, EntryState, Intent, PayStep
+from passmill_pos.intents import (
+    ONLINE,
+    REVERSALS,
+    SCANS,
+    Action,
+    Entry,
+    EntryState,
+    Intent,
+    PayStep,
+)
 from passmill_pos.outcomes import Json, Outcome, Verdict
 from passmill_pos.queue_file import Queue
 from passmill_pos.service import NoSuchPass, Service
@@ -69,8 +78,8 @@ class Desk:
             if entry.state is EntryState.TRYING:
                 self._queue.keep(entry, is_tried=entry.is_tried)
             return _kept(entry)
-        if entry.intent.action is Action.PAY:
-            # Nobody knows what there is to pay with.
+        if entry.intent.action in ONLINE:
+            # Nobody knows what there is to pay with, nor whether it may still be taken back.
             self._queue.drop(entry.key)
             return Outcome(verdict=Verdict.UNREACHED, reason="unavailable")
         self._queue.keep(entry, is_tried=False)
@@ -90,6 +99,8 @@ class Desk:
         try:
             if entry.intent.action in SCANS:
                 outcome = self._service.scan(entry)
+            elif entry.intent.action in REVERSALS:
+                outcome = self._service.reverse(entry)
             else:
                 outcome = self._try_ledger(entry)
         except PassmillError as error:
@@ -103,7 +114,7 @@ class Desk:
     def _try_ledger(self, entry: Entry) -> Outcome:
         if not entry.pass_id:
             intent = entry.intent
-            pass_id = self._service.find_pass_id(intent.name, venue_id=intent.venue_id)
+            pass_id = self._service.find_pass_id(intent.pass_name, venue_id=intent.venue_id)
             entry = self._queue.named(entry, pass_id)
         if entry.intent.action is not Action.PAY:
             return self._service.post(entry)
@@ -140,7 +151,7 @@ class Desk:
 
 
 def _was_sent(entry: Entry) -> bool:
-    return entry.intent.action in SCANS or bool(entry.pass_id)
+    return entry.intent.action in SCANS | REVERSALS or bool(entry.pass_id)
 
 
 def _kept(entry: Entry) -> Outcome:

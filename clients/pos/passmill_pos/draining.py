@@ -16,7 +16,7 @@ from typing import Final
 
 from passmill_client import PassmillError
 from passmill_pos.answers import is_crowded, is_undecided, is_unreached, outcome_of_error
-from passmill_pos.intents import SCANS, Action, Entry, EntryState, PayStep
+from passmill_pos.intents import ONLINE, REVERSALS, SCANS, Action, Entry, EntryState, PayStep
 from passmill_pos.outcomes import Outcome, Verdict
 from passmill_pos.queue_file import Queue
 from passmill_pos.service import NoSuchPass, Service
@@ -134,7 +134,7 @@ class Drain:
         self._queue.renew([entry], seconds=_LEASE_SECONDS)
         intent = entry.intent
         try:
-            pass_id = self._service.find_pass_id(intent.name, venue_id=intent.venue_id)
+            pass_id = self._service.find_pass_id(intent.pass_name, venue_id=intent.venue_id)
         except NoSuchPass as no_pass:
             self._finish([entry], [no_pass.outcome], tally)
             return None
@@ -169,6 +169,8 @@ class Drain:
         first = entries[0]
         if first.intent.action is Action.PAY:
             self._finish(entries, [self._pay(first)], tally)
+        elif first.intent.action in REVERSALS:
+            self._finish(entries, [self._service.reverse(first)], tally)
         elif first.intent.action not in SCANS:
             outcomes = self._service.post_many(entries, seconds=tally.seconds)
             self._finish(entries, outcomes, tally)
@@ -214,6 +216,6 @@ def _kind_of_run(entry: Entry) -> tuple[str, str]:
     """Entries in a row of which this is the same are sent in one call."""
     if entry.intent.action in _POSTED:
         return "ledger", ""
-    if entry.intent.action is Action.PAY or entry.is_tried:
+    if entry.intent.action in ONLINE or entry.is_tried:
         return "alone", entry.key
     return "scans", entry.intent.venue_id

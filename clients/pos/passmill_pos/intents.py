@@ -21,10 +21,18 @@ class Action(enum.StrEnum):
     EARN = "earn"
     BURN = "burn"
     PAY = "pay"
+    REVERSE_REDEMPTION = "reverse_redemption"
+    REVERSE_ENTRY = "reverse_entry"
 
 
 SCANS: Final = frozenset({Action.REDEEM, Action.CHECK_IN, Action.CHECK_OUT})
 """What the service is told of offline as scans; EARN and BURN are entries of the ledger."""
+
+REVERSALS: Final = frozenset({Action.REVERSE_REDEMPTION, Action.REVERSE_ENTRY})
+"""What takes back what was done, and names no pass."""
+
+ONLINE: Final = REVERSALS | {Action.PAY}
+"""What only the service can judge: it is not begun without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +40,13 @@ class Intent:
     """One thing to be done. Amounts are in the smallest part of their unit.
 
     `amount`: of EARN and BURN; of PAY the most to use, 0 for all that may be. `total`, `currency`:
-    of PAY, what the sale comes to. `reference`: whatever the till will know it by.
+    of PAY, what the sale comes to. `reference`: whatever the till will know it by; of a reversal
+    why. `target_id`: of a reversal, the redemption or the entry; it has no `name`.
     """
 
     action: Action
-    name: PassName
+    name: PassName | None
+    target_id: str = ""
     offer_id: str = ""
     unit: str = ""
     amount: int = 0
@@ -46,6 +56,13 @@ class Intent:
     staff: str = ""
     venue_id: str = ""
 
+    @property
+    def pass_name(self) -> PassName:
+        """The name of the pass. ValueError: there is none."""
+        if self.name is None:
+            raise ValueError(f"{self.action} names no pass")
+        return self.name
+
     def to_json(self) -> str:
         """All of it but the name of the pass."""
         parts = asdict(self)
@@ -54,10 +71,11 @@ class Intent:
 
     @classmethod
     def from_json(cls, text: str, *, by: str, name: str) -> Intent:
-        """The intent that `to_json` gave, about the pass that is named so."""
+        """The intent that `to_json` gave, about the pass that is named so; none when `by` is
+        empty."""
         parts = json.loads(text)
         action = Action(parts.pop("action"))
-        return cls(action=action, name=PassName(by=NamedBy(by), text=name), **parts)
+        return cls(action=action, name=PassName(by=NamedBy(by), text=name) if by else None, **parts)
 
 
 class EntryState(enum.StrEnum):

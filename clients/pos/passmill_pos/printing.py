@@ -185,7 +185,7 @@ def entry_json(entry: Entry) -> dict[str, Json]:
         "time": entry.noted.isoformat(),
         "state": entry.state.value,
     }
-    for name in ("offer_id", "unit", "amount", "total", "currency", "reference"):
+    for name in ("target_id", "offer_id", "unit", "amount", "total", "currency", "reference"):
         if value := getattr(entry.intent, name):
             told[name] = value
     if entry.problem:
@@ -198,7 +198,8 @@ def entry_json(entry: Entry) -> dict[str, Json]:
 def _entry_line(entry: Entry) -> str:
     intent = entry.intent
     parts = [f"{entry.noted:%Y-%m-%d %H:%M:%S}Z", intent.action.value]
-    parts += [str(each) for each in (intent.amount, intent.unit, intent.offer_id) if each]
+    named = (intent.amount, intent.unit, intent.offer_id, intent.target_id)
+    parts += [str(each) for each in named if each]
     if intent.reference:
         parts.append(f"ref {intent.reference}")
     if entry.outcome is None:

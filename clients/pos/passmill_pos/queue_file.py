@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from passmill_pos.intents import Entry, EntryState, Intent, PayStep
 from passmill_pos.outcomes import Outcome
-from passmill_pos.scanned_text import NamedBy
+from passmill_pos.scanned_text import NamedBy, PassName
 
 LONGEST_LEASE_SECONDS: Final = 120.0
 """One that ends later was taken before the clock was set back."""
@@ -110,8 +110,8 @@ class Queue:
                 (
                     sequence,
                     key,
-                    intent.name.by,
-                    intent.name.text,
+                    "" if intent.name is None else intent.name.by,
+                    intent.target_id if intent.name is None else intent.name.text,
                     intent.to_json(),
                     micros,
                     now.timestamp() + lease_seconds,
@@ -325,7 +325,8 @@ def _entry(row: Sequence[object]) -> Entry:
 
 def _is_same(known: Entry, intent: Intent) -> bool:
     """Whether an entry is of this intent, as far as it was not forgotten."""
-    is_forgotten = known.intent.name.by is NamedBy.PHONE and not known.intent.name.text
+    before, now = known.intent.name, intent.name
+    is_forgotten = before == PassName(by=NamedBy.PHONE, text="")
     return known.intent.to_json() == intent.to_json() and (
-        known.intent.name == intent.name or (is_forgotten and intent.name.by is NamedBy.PHONE)
+        before == now or (is_forgotten and now is not None and now.by is NamedBy.PHONE)
     )

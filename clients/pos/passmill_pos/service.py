@@ -15,6 +15,8 @@ from passmill_pos.answers import (
     outcome_of_offline_scan,
     outcome_of_payment,
     outcome_of_redemption,
+    outcome_of_reversal,
+    outcome_of_reversed_entry,
     outcome_of_stay,
     refusal_name,
 )
@@ -57,7 +59,7 @@ class Service:
     def scan(self, entry: Entry) -> Outcome:
         """Redeems, checks in or checks out, under the entry's key."""
         intent = entry.intent
-        ref = _scan_ref(intent.name)
+        ref = _scan_ref(intent.pass_name)
         venue_id = self._venue(intent.venue_id)
         match intent.action:
             case Action.REDEEM:
@@ -192,6 +194,27 @@ class Service:
                 timeout=self.timeout_seconds,
             )
 
+    def reverse(self, entry: Entry) -> Outcome:
+        """Takes a redemption or an entry of the ledger back, under the entry's key."""
+        intent = entry.intent
+        if intent.action is Action.REVERSE_REDEMPTION:
+            return outcome_of_reversal(
+                self._client.reverse_redemption(
+                    intent.target_id,
+                    reason=intent.reference,
+                    request_id=entry.key,
+                    timeout=self.timeout_seconds,
+                )
+            )
+        return outcome_of_reversed_entry(
+            self._client.reverse_entry(
+                entry_id=intent.target_id,
+                reference=intent.reference,
+                request_id=entry.key,
+                timeout=self.timeout_seconds,
+            )
+        )
+
     def _venue(self, venue_id: str) -> str:
         return "" if self._is_scanner else venue_id
 
@@ -211,7 +234,7 @@ def _offline_scan(entry: Entry) -> messages.OfflineScan:
     intent = entry.intent
     scan = messages.OfflineScan(
         local_sequence=entry.sequence,
-        ref=_scan_ref(intent.name),
+        ref=_scan_ref(intent.pass_name),
         scan_time=to_timestamp(entry.noted),
         staff=intent.staff,
     )
