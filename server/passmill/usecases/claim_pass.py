@@ -40,7 +40,7 @@ from passmill.store.passes import find_passes
 from passmill.usecases.claim_branding import ClaimBranding
 from passmill.usecases.issue_claim import tell_of_claim
 from passmill.usecases.pass_content import check_draft, invalid_values
-from passmill.usecases.present_link import PresentLink
+from passmill.usecases.present_link import PresentLink, refusal_of
 
 # A worker that has nothing else to do answers within some ten milliseconds.
 _FIRST_PAUSE: Final = 0.02
@@ -104,8 +104,8 @@ class ClaimPass:
         key_hash = hash_secret(claim_key)
         async with self._database.transaction(caller, read_only=True) as tx:
             mine = await find_claim_by_key(tx, link.link_id, key_hash)
+            refusal = await refusal_of(tx, link, now=self._clock.now()) if mine is None else None
         if mine is None:
-            refusal = link.refusal(self._clock.now())
             if refusal is not None:
                 return await self._refused(caller, link, refusal)
             admitted = await self._admit(caller, link, answers)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from passmill.domain.api_keys import hash_secret
 from passmill.domain.callers import Caller, internal_caller, public_caller
-from passmill.domain.claims import ClaimLink, is_claim_token
+from passmill.domain.claims import ClaimLink, ClaimState, is_claim_token
+from passmill.domain.passes import PassState
 from passmill.domain.tenants import TenantState
 from passmill.errors import AppError, Reason
 from passmill.store.claim_links import find_presented_link
-from passmill.store.database import Database
+from passmill.store.database import Database, Transaction
+from passmill.store.passes import find_passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,18 @@ class PresentedLink:
 
     caller: Caller
     link: ClaimLink
+
+
+async def refusal_of(tx: Transaction, link: ClaimLink, *, now: datetime) -> ClaimState | None:
+    """Why nobody new may claim by the link, None when somebody may. One to a pass that was voided
+    is withdrawn with it."""
+    refusal = link.refusal(now)
+    if refusal is not None or link.pass_id is None:
+        return refusal
+    found = await find_passes(tx, pass_ids=[link.pass_id], references=())
+    if found and found[0].wallet_pass.state is PassState.VOIDED:
+        return ClaimState.REVOKED
+    return None
 
 
 class PresentLink:

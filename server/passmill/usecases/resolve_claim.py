@@ -18,7 +18,7 @@ from passmill.store.claims import find_any_claim, find_claim_by_key
 from passmill.store.database import Database, Transaction
 from passmill.store.passes import find_passes
 from passmill.usecases.claim_branding import Branding, ClaimBranding, branding_of
-from passmill.usecases.present_link import PresentLink
+from passmill.usecases.present_link import PresentLink, refusal_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class ResolveClaim:
                 mine = await find_claim_by_key(tx, link.link_id, hash_secret(claim_key))
                 if mine is not None:
                     return ClaimState.CLAIMED, mine, await _pass_of(tx, mine)
-            refusal = link.refusal(self._clock.now())
+            refusal = await refusal_of(tx, link, now=self._clock.now())
             if refusal is not ClaimState.CLAIMED_ELSEWHERE:
                 return refusal or ClaimState.OPEN, None, None
             theirs = await find_any_claim(tx, link.link_id)
