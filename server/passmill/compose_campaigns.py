@@ -27,7 +27,7 @@ def campaign_servicer(frame: Frame) -> campaign_service.CampaignServicer:
     database, mutator, clock = frame.database, frame.mutator, frame.clock
     rendering = frame.rendering
     show_campaigns = ShowCampaigns(database=database, clock=clock)
-    list_recipients = ListRecipients(database=database)
+    list_recipients = ListRecipients(database=database, claim_tokens=frame.keyring.claim_tokens)
     return campaign_service.CampaignServicer(
         use_cases=campaign_service.CampaignUseCases(
             create_campaign=CreateCampaign(
@@ -74,4 +74,5 @@ def campaign_servicer(frame: Frame) -> campaign_service.CampaignServicer:
         ),
         database=database,
         pages=frame.pages,
+        public_url=frame.settings.web_service_url,
     )

@@ -202,6 +202,7 @@ def _serve_shard(frame: Frame, settle: SettleCampaign) -> ServeShard:
         identities=frame.identities,
         numbers=rendering.numbers,
         contents=rendering.contents,
+        claim_tokens=frame.keyring.claim_tokens,
         sign_shard=SignShard(sealer=rendering.sealer),
         clock=frame.clock,
         metrics=frame.metrics,

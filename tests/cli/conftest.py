@@ -16,6 +16,7 @@ from passmill.dev.local_service import LocalService
 from passmill_client import Client
 
 SECONDS = 120
+PUBLIC_URL = "https://passes.example"
 
 # Who runs the tests in the background has them started deaf to SIGINT, and all that they start.
 HEARING_CTRL_C = (
@@ -69,7 +70,8 @@ class CommandLine:
 def command_line() -> Iterator[CommandLine]:
     """An API process and a worker, watched over, and a club."""
     stop = threading.Event()
-    with LocalService(processes=1, workers=1) as service:
+    settings = {"PASSMILL_PUBLIC_URL": PUBLIC_URL}
+    with LocalService(processes=1, workers=1, settings=settings) as service:
         watching = threading.Thread(target=service.supervisor.run, args=(stop,))
         watching.start()
         try:

@@ -15,7 +15,7 @@ from passmill.domain.clock import Clock
 from passmill.domain.ids import CampaignId, TenantId
 from passmill.store.jobs import JobKind, JobPayload
 from passmill.v1 import campaign_service_pb2 as pb
-from passmill.v1.campaign_pb2 import Campaign, Recipient, RecipientResult
+from passmill.v1.campaign_pb2 import Campaign, CampaignAction, Recipient, RecipientResult
 from passmill.v1.pass_service_pb2 import GetPassRequest
 from passmill.v1.wallet_pass_pb2 import Pass, PassRef
 from tests.support.campaigns import ClubCampaigns, recipient
@@ -55,12 +55,18 @@ class CampaignWorker:
         return TenantId(int(self.club.tenant.tenant_id))
 
     async def loaded(
-        self, recipients: Sequence[Recipient] | int, *, streams: int = 1, **options: object
+        self,
+        recipients: Sequence[Recipient] | int,
+        *,
+        streams: int = 1,
+        action: CampaignAction | None = None,
+        **options: object,
     ) -> Campaign:
-        """A draft that issues, with its recipients in `streams` complete streams."""
+        """A draft that issues, with its recipients in `streams` complete streams. `action`: which
+        issues, when it does more than that."""
         if isinstance(recipients, int):
             recipients = [recipient(f"m{at}", name=f"Ada {at}") for at in range(recipients)]
-        campaign = await self.campaigns.create(**options)
+        campaign = await self.campaigns.create(action, **options)
         size = -(-len(recipients) // streams)
         for start in range(0, len(recipients), max(size, 1)):
             await self.campaigns.load(campaign, recipients[start : start + size])

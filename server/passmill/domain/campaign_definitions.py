@@ -22,6 +22,7 @@ from passmill.domain.campaigns import (
     VoidAction,
     action_kind,
 )
+from passmill.domain.claims import LinkPlan
 from passmill.domain.ids import CampaignId, ProgramId, RevisionId, TemplateId
 
 
@@ -43,7 +44,8 @@ def definition_to_json(definition: Definition) -> str:
         case NotifyAction():
             stored |= {"slot": action.slot, "message": action.message}
         case IssueAction():
-            pass
+            if action.links is not None:
+                stored["links"] = _links_json(action.links)
     plan = definition.rollout
     return json.dumps(
         {
@@ -59,6 +61,16 @@ def definition_to_json(definition: Definition) -> str:
         ensure_ascii=False,
         separators=(",", ":"),
     )
+
+
+def _links_json(plan: LinkPlan) -> dict[str, object]:
+    return {
+        "max_uses": plan.max_uses,
+        "lifetime_days": plan.lifetime_days,
+        "expire_time": _moment(plan.expire_time),
+        "source": plan.source,
+        "utm": dict(plan.utm),
+    }
 
 
 def _segment_json(segment: Segment) -> dict[str, object]:
@@ -112,13 +124,26 @@ def _action(stored: Mapping[str, Any]) -> CampaignAction:
     revision = _revision(stored["revision"])
     match stored["kind"]:
         case "issue":
-            return IssueAction(revision=revision)
+            return IssueAction(revision=revision, links=_links(stored.get("links")))
         case "update":
             return UpdateAction(revision=revision, values=stored["values"])
         case "notify":
             return NotifyAction(revision=revision, slot=stored["slot"], message=stored["message"])
         case kind:
             raise ValueError(f"no campaign does {kind!r}")
+
+
+def _links(stored: Mapping[str, Any] | None) -> LinkPlan | None:
+    if stored is None:
+        return None
+    expire_time = stored["expire_time"]
+    return LinkPlan(
+        max_uses=stored["max_uses"],
+        lifetime_days=stored["lifetime_days"],
+        expire_time=None if expire_time is None else datetime.fromisoformat(expire_time),
+        source=stored["source"],
+        utm=stored["utm"],
+    )
 
 
 def _revision(stored: Sequence[Any]) -> PinnedRevision:

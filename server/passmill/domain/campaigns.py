@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from passmill.domain.claims import LinkPlan
 from passmill.domain.ids import CampaignId, ProgramId, RevisionId, StreamId, TemplateId
 from passmill.errors import AppError, Reason
 
@@ -102,9 +103,10 @@ class PinnedRevision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueAction:
-    """Issues a pass to each recipient."""
+    """Issues a pass to each recipient, and makes a claim link to each where `links` says so."""
 
     revision: PinnedRevision
+    links: LinkPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

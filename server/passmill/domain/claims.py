@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NewType
 from uuid import UUID
 
@@ -126,6 +126,24 @@ class ClaimLink:
                 return ClaimState.EXPIRED
             case LinkState.USED_UP:
                 return ClaimState.CLAIMED_ELSEWHERE if self.is_for_one else ClaimState.USED_UP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkPlan:
+    """The links that a campaign makes, one to each pass that it issues. `max_uses`: None for any
+    number. They end so many days after their pass was issued, or at `expire_time`, or never."""
+
+    max_uses: int | None = 1
+    lifetime_days: int | None = None
+    expire_time: datetime | None = None
+    source: str = ""
+    utm: Mapping[str, str] = field(default_factory=dict)
+
+    def end(self, issue_time: datetime) -> datetime | None:
+        """When the link of a pass issued then ends."""
+        if self.lifetime_days is None:
+            return self.expire_time
+        return issue_time + timedelta(days=self.lifetime_days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

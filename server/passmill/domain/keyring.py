@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from passmill.domain.claim_tokens import ClaimTokens
 from passmill.domain.ids import TenantId
 from passmill.domain.pass_tokens import PassTokens
 
@@ -29,6 +30,7 @@ class Keyring:
         "_identities",
         "_pages",
         "check_value",
+        "claim_tokens",
         "edge_key",
         "pass_tokens",
         "wrapping_key",
@@ -50,6 +52,7 @@ class Keyring:
         # What the edge has of all this: enough to know a pass's token, and to open nothing.
         self.edge_key = child("authentication-token")
         self.pass_tokens = PassTokens(self.edge_key)
+        self.claim_tokens = ClaimTokens(child("claim-link"))
         self._pages = child("page-token")
         self._fingerprints = child("request-fingerprint")
         self._identities = child("holder-identity")

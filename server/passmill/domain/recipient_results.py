@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from passmill.domain.ids import PassId, StreamId
@@ -27,12 +27,14 @@ class ResultState(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientResult:
     """One recipient. `pass_id`: its pass, when it was served, or when it names one;
-    `reference_number`: of a pass that was issued; `reason` and `message`: why not."""
+    `reference_number`: of a pass that was issued; `claim_token`: of its claim link, where whoever
+    asks may have it, or ''; `reason` and `message`: why not."""
 
     place: Place
     external_id: str
     state: ResultState
     pass_id: PassId | None = None
     reference_number: ReferenceNumber | None = None
+    claim_token: str = field(default="", repr=False)
     reason: str = ""
     message: str = ""

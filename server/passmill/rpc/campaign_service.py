@@ -114,12 +114,20 @@ class CampaignUseCases:
 
 
 class CampaignServicer:
-    """Decodes, calls one use case, encodes."""
+    """Decodes, calls one use case, encodes. `public_url`: where claim links lead, if anywhere."""
 
-    def __init__(self, *, use_cases: CampaignUseCases, database: Database, pages: Pages) -> None:
+    def __init__(
+        self,
+        *,
+        use_cases: CampaignUseCases,
+        database: Database,
+        pages: Pages,
+        public_url: str | None,
+    ) -> None:
         self._use_cases = use_cases
         self._database = database
         self._pages = pages
+        self._public_url = public_url
 
     async def create_campaign(self, request: pb.CreateCampaignRequest, call: Call) -> Answer:
         """Makes a campaign."""
@@ -171,9 +179,8 @@ class CampaignServicer:
         self, request: pb.GetRecipientStreamRequest, call: Call
     ) -> Message:
         """Gives a recipient stream."""
-        stream_id = stream_id_from(request.stream_id)
         async with self._database.transaction(call.caller, read_only=True) as tx:
-            stream = await get_stream(tx, stream_id)
+            stream = await get_stream(tx, stream_id_from(request.stream_id))
         return pb.GetRecipientStreamResponse(stream=stream_to_proto(stream))
 
     async def claim_recipient_stream(
@@ -242,10 +249,8 @@ class CampaignServicer:
 
     async def preview_campaign(self, request: pb.PreviewCampaignRequest, call: Call) -> Message:
         """Says what a campaign would do."""
-        preview = await self._use_cases.preview_campaign(
-            call.caller, campaign_id=request.campaign_id
-        )
-        return preview_to_proto(preview)
+        preview = self._use_cases.preview_campaign
+        return preview_to_proto(await preview(call.caller, campaign_id=request.campaign_id))
 
     async def start_campaign(self, request: pb.StartCampaignRequest, call: Call) -> Answer:
         """Starts a campaign."""
@@ -355,7 +360,7 @@ class CampaignServicer:
         self, caller: Caller, results: Sequence[RecipientResult]
     ) -> list[campaign_pb2.RecipientResult]:
         serial_numbers = await self._use_cases.numbers.serial_numbers(caller)
-        return [result_to_proto(each, serial_numbers) for each in results]
+        return [result_to_proto(each, serial_numbers, self._public_url) for each in results]
 
 
 def _chunk_of(message: Message) -> pb.RecipientChunk:

@@ -20,11 +20,13 @@ from passmill.domain.campaigns import (
     ValueCondition,
     VoidAction,
 )
+from passmill.domain.claims import LinkPlan
 from passmill.domain.ids import ProgramId, TemplateId, parse_uuid
 from passmill.domain.money import Money
 from passmill.domain.tags import canonical_tags
 from passmill.domain.values import Value, value_to_json
 from passmill.errors import invalid_field, not_found
+from passmill.rpc.convert_enrolment import max_uses_from
 from passmill.rpc.convert_template import (
     value_from_proto,
     value_to_proto,
@@ -62,7 +64,11 @@ def action_from_proto(message: campaign_pb2.CampaignAction) -> WantedAction:
     match message.WhichOneof("action"):
         case "issue":
             issue = message.issue
-            return WantedIssue(template_id=issue.template_id, revision=issue.revision)
+            return WantedIssue(
+                template_id=issue.template_id,
+                revision=issue.revision,
+                links=_links_from(issue.claim_links) if issue.HasField("claim_links") else None,
+            )
         case "update":
             update = message.update
             values, problems = values_from_proto(update.values)
@@ -79,6 +85,17 @@ def action_from_proto(message: campaign_pb2.CampaignAction) -> WantedAction:
             return WantedNotice(
                 template_id=notice.template_id, slot=notice.slot, message=notice.message
             )
+
+
+def _links_from(message: campaign_pb2.CampaignLinks) -> LinkPlan:
+    path = "action.issue.claim_links"
+    return LinkPlan(
+        max_uses=max_uses_from(message, path=path),
+        lifetime_days=message.lifetime_days or None,
+        expire_time=time_from(message, "expire_time", path=f"{path}.expire_time"),
+        source=message.source,
+        utm=dict(message.utm),
+    )
 
 
 def segment_from_proto(message: campaign_pb2.Segment) -> Segment:
@@ -190,6 +207,8 @@ def _action_to_proto(
         case IssueAction():
             message.issue.template_id = str(action.revision.template_id)
             message.issue.revision = action.revision.number
+            if action.links is not None:
+                message.issue.claim_links.CopyFrom(_links_to_proto(action.links))
         case UpdateAction():
             message.update.template_id = str(action.revision.template_id)
             message.update.revision = action.revision.number
@@ -202,6 +221,20 @@ def _action_to_proto(
             message.notify.template_id = str(action.revision.template_id)
             message.notify.slot = action.slot
             message.notify.message = action.message
+    return message
+
+
+def _links_to_proto(plan: LinkPlan) -> campaign_pb2.CampaignLinks:
+    message = campaign_pb2.CampaignLinks(
+        max_uses=plan.max_uses or 0,
+        is_unlimited=plan.max_uses is None,
+        source=plan.source,
+        utm=plan.utm,
+    )
+    if plan.lifetime_days is not None:
+        message.lifetime_days = plan.lifetime_days
+    if plan.expire_time is not None:
+        message.expire_time.CopyFrom(timestamp(plan.expire_time))
     return message
 
 

@@ -22,6 +22,7 @@ from passmill.rpc.convert_pass import pass_draft_from_proto
 from passmill.rpc.convert_time import time_from, timestamp
 from passmill.usecases.claim_branding import Branding
 from passmill.usecases.create_claim_links import CreatedLink, WantedLink, WantedTemplate
+from passmill.v1 import campaign_pb2
 from passmill.v1 import enrolment_pb2 as pb
 
 _KINDS: Final[Mapping[FieldKind, pb.ClaimField.Kind.ValueType]] = {
@@ -57,8 +58,6 @@ def link_id_from(text: str) -> ClaimLinkId:
 
 def wanted_link_from(message: pb.ClaimLinkDraft, *, path: str) -> WantedLink:
     """A link as asked for. AppError INVALID_FIELD."""
-    if message.is_unlimited and message.max_uses:
-        raise invalid_field(f"{path}.max_uses", "must be 0 where is_unlimited is set")
     gives: WantedTemplate | str = message.pass_id
     if message.WhichOneof("gives") == "template":
         template = message.template
@@ -70,7 +69,7 @@ def wanted_link_from(message: pb.ClaimLinkDraft, *, path: str) -> WantedLink:
         )
     return WantedLink(
         gives=gives,
-        max_uses=None if message.is_unlimited else message.max_uses or 1,
+        max_uses=max_uses_from(message, path=path),
         once_per_person=message.once_per_person,
         expire_time=time_from(message, "expire_time", path=f"{path}.expire_time"),
         campaign_id=message.campaign_id,
@@ -78,6 +77,15 @@ def wanted_link_from(message: pb.ClaimLinkDraft, *, path: str) -> WantedLink:
         utm=dict(message.utm),
         default_region=message.default_region,
     )
+
+
+def max_uses_from(
+    message: pb.ClaimLinkDraft | campaign_pb2.CampaignLinks, *, path: str
+) -> int | None:
+    """How often a link can be claimed, None for any number. AppError INVALID_FIELD."""
+    if message.is_unlimited and message.max_uses:
+        raise invalid_field(f"{path}.max_uses", "must be 0 where is_unlimited is set")
+    return None if message.is_unlimited else message.max_uses or 1
 
 
 def _field_from(message: pb.ClaimField) -> ClaimField:
@@ -127,12 +135,16 @@ def created_link_to_proto(
     created: CreatedLink, *, now: datetime, public_url: str | None
 ) -> pb.CreatedClaimLink:
     """A link just made, with its address where there is one."""
-    has_url = created.token and public_url is not None
     return pb.CreatedClaimLink(
         link=link_to_proto(created.link, now=now),
         token=created.token,
-        url=f"{public_url}/p/{created.token}" if has_url else "",
+        url=claim_url(created.token, public_url),
     )
+
+
+def claim_url(token: str, public_url: str | None) -> str:
+    """The address of a link; '' without a token, or where the service has no address."""
+    return f"{public_url}/p/{token}" if token and public_url is not None else ""
 
 
 def answers_from_proto(message: pb.ClaimAnswers) -> ClaimAnswers:

@@ -12,6 +12,7 @@ from passmill.domain.ids import SerialNumbers, StreamId, parse_uuid
 from passmill.domain.recipient_results import Place, RecipientResult, ResultState
 from passmill.domain.reference_ids import format_reference_id
 from passmill.errors import AppError, Reason, not_found
+from passmill.rpc.convert_enrolment import claim_url
 from passmill.rpc.convert_pass import pass_draft_from_proto, ref_from_proto
 from passmill.usecases.append_recipients import ChunkAck, RecipientChunk
 from passmill.usecases.check_recipients import RecipientRow
@@ -106,9 +107,9 @@ def place_from_proto(message: campaign_service_pb2.ResultPlace) -> Place:
 
 
 def result_to_proto(
-    result: RecipientResult, serial_numbers: SerialNumbers
+    result: RecipientResult, serial_numbers: SerialNumbers, public_url: str | None
 ) -> campaign_pb2.RecipientResult:
-    """What became of a recipient, for the wire."""
+    """What became of a recipient, for the wire. `public_url`: what claim links begin with."""
     stream_id, offset = result.place
     message = campaign_pb2.RecipientResult(
         stream_id=str(stream_id),
@@ -117,6 +118,7 @@ def result_to_proto(
         state=_RESULT_STATES[result.state],
         reason=result.reason,
         message=result.message,
+        claim_url=claim_url(result.claim_token, public_url),
     )
     if result.pass_id is not None and result.state is ResultState.SUCCEEDED:
         message.pass_id = str(result.pass_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -16,10 +16,12 @@ from passmill.domain.claims import (
     ClaimLink,
     ClaimLinkId,
     KnownHolder,
+    LinkPlan,
     known_from_json,
     known_to_json,
 )
 from passmill.domain.ids import CampaignId, PassId, TemplateId, TenantId
+from passmill.domain.passes import PassState
 from passmill.domain.tenants import TenantState
 from passmill.store.database import Transaction, columns
 
@@ -28,6 +30,8 @@ _COLUMNS: Final = (
     " uses, once_per_person, expire_time, revoke_time, campaign_id, source, utm,"
     " claim_links.create_time"
 )
+
+_FIRST_ID: Final = UUID(int=0)
 
 
 async def insert_links(tx: Transaction, links: Sequence[tuple[ClaimLink, bytes]]) -> None:
@@ -105,6 +109,53 @@ async def erase_links_for(tx: Transaction, key_hashes: Collection[bytes], *, now
     return len(link_ids)
 
 
+async def insert_campaign_links(
+    tx: Transaction,
+    token_hashes: Mapping[str, bytes],
+    *,
+    plan: LinkPlan,
+    campaign_id: CampaignId,
+    template_id: TemplateId,
+    now: datetime,
+) -> None:
+    """Writes a link to each of a campaign's passes that are issued in this transaction: hashes of
+    tokens by pass id, in hex. A link's id is its pass's, so no pass gets a second one."""
+    await tx.execute(
+        "INSERT INTO claim_links (tenant_id, link_id, token_hash, template_id, revision_number,"
+        " pass_id, draft, fields, default_region, max_uses, once_per_person, expire_time,"
+        " campaign_id, source, utm, create_time)"
+        " SELECT $1, u.pass_id, u.token_hash, $2, 0, u.pass_id, $3, $4, '', $5, false, $6, $7, $8,"
+        "  $9, $10 FROM unnest($11::uuid[], $12::bytea[]) AS u(pass_id, token_hash)",
+        tx.tenant_id,
+        template_id,
+        known_to_json(KnownHolder()),
+        fields_to_json(()),
+        plan.max_uses,
+        plan.end(now),
+        campaign_id,
+        plan.source,
+        json.dumps(dict(plan.utm)),
+        now,
+        list(token_hashes),
+        list(token_hashes.values()),
+    )
+
+
+async def find_campaign_links(tx: Transaction, pass_ids: Sequence[PassId]) -> set[PassId]:
+    """Those of these passes that have a link made by their campaign which is of use: not revoked,
+    its pass not voided."""
+    rows = await tx.fetch(
+        "SELECT link_id FROM claim_links l JOIN passes p"
+        " ON p.tenant_id = l.tenant_id AND p.pass_id = l.link_id"
+        " WHERE l.tenant_id = $1 AND l.link_id = ANY($2) AND l.revoke_time IS NULL"
+        " AND p.state <> $3",
+        tx.tenant_id,
+        pass_ids,
+        PassState.VOIDED,
+    )
+    return {PassId(UUID(int=row["link_id"].int)) for row in rows}
+
+
 async def find_presented_link(
     tx: Transaction, token_hash: bytes
 ) -> tuple[TenantId, TenantState, ClaimLink] | None:
@@ -143,16 +194,21 @@ async def list_links(
     at_most: int,
 ) -> list[ClaimLink]:
     """Links by age, oldest first, those after `after` only; of a campaign, with a source, where
-    these are given."""
+    these are given. Those that a campaign made are as old as it."""
+    # Only what is asked for, so that each question finds the index in whose order it goes.
+    conditions = ["link_id > $2"]
+    arguments: list[object] = [after or _FIRST_ID, at_most]
+    if campaign_id is not None:
+        arguments.append(campaign_id)
+        conditions.append(f"campaign_id = ${len(arguments) + 1}")
+    if source:
+        arguments.append(source)
+        conditions.append(f"source <> '' AND source = ${len(arguments) + 1}")
     rows = await tx.fetch(
-        f"SELECT {_COLUMNS} FROM claim_links WHERE tenant_id = $1"  # noqa: S608 - a constant
-        " AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3 = '' OR source = $3)"
-        " AND ($4::uuid IS NULL OR link_id > $4) ORDER BY link_id LIMIT $5",
+        f"SELECT {_COLUMNS} FROM claim_links WHERE tenant_id = $1"  # noqa: S608 - constants
+        f" AND {' AND '.join(conditions)} ORDER BY link_id LIMIT $3",
         tx.tenant_id,
-        campaign_id,
-        source,
-        after,
-        at_most,
+        *arguments,
     )
     return [_link(row) for row in rows]
 

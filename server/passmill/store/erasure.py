@@ -76,7 +76,8 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
         # and that names its holder or was good once: others have what is common to many. Those that
         # nobody has claimed by yet are found by whom they are for (`erase_links_for`): by the same
         # keyed hashes of a telephone number, e-mail address or other id as the holder's. A link
-        # that names nobody but by name or values is nobody's that could be told.
+        # that names nobody but by name or values is nobody's that could be told. A campaign's link
+        # has its pass's id.
         "claim_links": Erased(
             columns=_columns("draft"),
             how="emptied where it is of one person, before it is claimed by EraseHolder; nobody can"
@@ -84,7 +85,8 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
             statement="""
             UPDATE claim_links AS l SET draft = '["", "", {}, "{}", null, []]',
                 revoke_time = coalesce(revoke_time, now())
-            WHERE tenant_id = $1 AND (pass_id = ANY($2) OR (
+            WHERE tenant_id = $1 AND (link_id = ANY($2)
+                OR (pass_id = ANY($2) AND pass_id <> link_id) OR (
                 (max_uses = 1 OR draft NOT LIKE '["", "", {}, %')
                 AND link_id = ANY(ARRAY(SELECT c.link_id FROM claims c
                     WHERE c.tenant_id = $1 AND c.pass_id = ANY($2)))

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from passmill.domain.ids import CampaignId, RevisionId, SigningIdentityId, new_uuid
+from passmill.domain.campaigns import IssueAction
+from passmill.domain.ids import CampaignId, SigningIdentityId, new_uuid
 from passmill.domain.reference_ids import ReferenceNumber
+from passmill.store.claim_links import insert_campaign_links
 from passmill.store.database import Transaction
 from passmill.store.pass_tags import insert_tags
 
@@ -40,7 +42,8 @@ class IssuedColumns:
 
     `pass_ids`: 16 bytes each. `expire_times`: RFC 3339, or None. `holder_ids`: JSON objects of the
     holder's ids in other systems, or None. `tags`: JSON lists, or None. `slot_values`: canonical
-    JSON. `barcode_seals`: None where the revision has no signed barcode.
+    JSON. `barcode_seals`: None where the revision has no signed barcode. `token_hashes`: SHA-256 of
+    the tokens of their claim links, None where the campaign makes none.
     """
 
     pass_ids: Sequence[bytes]
@@ -54,6 +57,7 @@ class IssuedColumns:
     digests: Sequence[bytes]
     signatures: Sequence[bytes]
     barcode_seals: Sequence[bytes] | None = None
+    token_hashes: Sequence[bytes] | None = None
 
 
 async def insert_shard_passes(
@@ -61,7 +65,7 @@ async def insert_shard_passes(
     passes: IssuedColumns,
     *,
     campaign_id: CampaignId,
-    revision_id: RevisionId,
+    action: IssueAction,
     signing_identity_id: SigningIdentityId,
     signing_time: datetime,
     now: datetime,
@@ -76,7 +80,7 @@ async def insert_shard_passes(
     written = await tx.execute(
         _INSERT,
         tx.tenant_id,
-        revision_id,
+        action.revision.revision_id,
         signing_identity_id,
         now,
         signing_time,
@@ -105,6 +109,16 @@ async def insert_shard_passes(
             if tags is not None and pass_id not in there
         ]
         await insert_tags(tx, tagged)
+    if action.links is not None and passes.token_hashes is not None:
+        all_hashes = zip(passes.pass_ids, passes.token_hashes, strict=True)
+        await insert_campaign_links(
+            tx,
+            {each.hex(): token_hash for each, token_hash in all_hashes if each not in there},
+            plan=action.links,
+            campaign_id=campaign_id,
+            template_id=action.revision.template_id,
+            now=now,
+        )
     await tx.execute(
         "INSERT INTO outbox (tenant_id, event_id, kind, pass_ids, detail, create_time)"
         " VALUES ($1, $2, 'campaign.shard_done', $3::uuid[], $4, $5)",

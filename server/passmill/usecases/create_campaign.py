@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias, assert_never
 
 from passmill.domain.callers import Caller
@@ -22,6 +23,7 @@ from passmill.domain.campaigns import (
     UpdateAction,
     VoidAction,
 )
+from passmill.domain.claims import LinkPlan
 from passmill.domain.clock import Clock
 from passmill.domain.display_names import admit_display_name
 from passmill.domain.ids import CampaignId, new_uuid
@@ -31,7 +33,7 @@ from passmill.domain.template_life import TemplateCodec
 from passmill.domain.templates import TemplateContent
 from passmill.domain.templates.placeholders import parse_text, placeholder_names
 from passmill.domain.values import InvalidValue, SlotType, Value, admit_value
-from passmill.errors import AppError, FieldError, Reason
+from passmill.errors import AppError, FieldError, Reason, invalid_field
 from passmill.signing.revisions import LoadedRevision
 from passmill.store.campaigns import get_campaign, insert_campaign
 from passmill.store.database import Database, Transaction
@@ -47,10 +49,11 @@ from passmill.usecases.pass_content import check_draft
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedIssue:
-    """Issue from a template's revision; 0 means the newest."""
+    """Issue from a template's revision; 0 means the newest. `links`: to be made to the passes."""
 
     template_id: str
     revision: int
+    links: LinkPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,8 @@ class CreateCampaign:
         """The answer with the campaign.
 
         AppError NOT_FOUND, TEMPLATE_ARCHIVED, PROGRAM_ARCHIVED, REVISION_NOT_PUBLISHED,
-        INVALID_VALUES of the action's own values, INVALID_CAMPAIGN.
+        INVALID_VALUES of the action's own values, INVALID_FIELD of its claim links,
+        INVALID_CAMPAIGN.
         """
         name = admit_display_name(display_name, path="display_name")
         try:
@@ -156,8 +160,10 @@ class CreateCampaign:
             case VoidAction():
                 return wanted
             case WantedIssue():
+                if wanted.links is not None:
+                    _check_links(wanted.links, self._clock.now())
                 loaded = await self._load(caller, wanted.template_id, wanted.revision)
-                return IssueAction(revision=_pinned(loaded))
+                return IssueAction(revision=_pinned(loaded), links=wanted.links)
             case WantedUpdate():
                 loaded = await self._load(caller, wanted.template_id, wanted.revision)
                 draft = PassDraft(
@@ -206,6 +212,11 @@ def _pinned(loaded: LoadedRevision) -> PinnedRevision:
     return PinnedRevision(
         template_id=revision.template_id, revision_id=revision.revision_id, number=revision.number
     )
+
+
+def _check_links(plan: LinkPlan, now: datetime) -> None:
+    if plan.expire_time is not None and plan.expire_time <= now:
+        raise invalid_field("action.issue.claim_links.expire_time", "must be in the future")
 
 
 def _check_notice(content: TemplateContent, wanted: WantedNotice) -> str:

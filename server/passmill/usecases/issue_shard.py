@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import compress
 from time import perf_counter
 
+from passmill.domain.api_keys import hash_secret
 from passmill.domain.apple import encode_pass_columns
 from passmill.domain.campaigns import (
     Campaign,
@@ -22,6 +23,7 @@ from passmill.domain.campaigns import (
     Shard,
     ShardOutcome,
 )
+from passmill.domain.claim_tokens import ClaimTokens
 from passmill.domain.clock import Clock
 from passmill.domain.ids import SigningIdentityId, campaign_pass_ids
 from passmill.domain.passes import next_signing_time
@@ -56,11 +58,13 @@ _FAILED_MESSAGE = "The pass could not be made. Retry, and tell your operator if 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Numbers:
-    """What the tenant's numbers and barcodes are made with."""
+    """What the tenant's numbers, barcodes and claim links are made with; `claim_tokens`: None where
+    there are no links."""
 
     loaded: LoadedRevision
     content: TenantContent
     references: ReferencePermutation
+    claim_tokens: ClaimTokens | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,7 @@ class _Prepared:
     reference_numbers: Sequence[ReferenceNumber]
     lines: Sequence[str] = field(repr=False)
     barcode_seals: Sequence[bytes] | None
+    token_hashes: Sequence[bytes] | None
     duplicates: Sequence[Failure]
 
 
@@ -86,6 +91,7 @@ class IssueShard:
         identities: IdentityCache,
         numbers: TenantNumbers,
         contents: PassContents,
+        claim_tokens: ClaimTokens,
         sign_shard: SignShard,
         clock: Clock,
         metrics: Metrics,
@@ -96,6 +102,7 @@ class IssueShard:
         self._identities = identities
         self._numbers = numbers
         self._contents = contents
+        self._claim_tokens = claim_tokens
         self._sign_shard = sign_shard
         self._clock = clock
         self._metrics = metrics
@@ -114,7 +121,7 @@ class IssueShard:
             work.caller, loaded.revision.pass_type_identifier
         )
         require_team(identity, loaded.revision.team_identifier)
-        prepared = await self._prepare(work, loaded)
+        prepared = await self._prepare(work, loaded, has_links=action.links is not None)
         self._failpoints.reach("shard.read")
 
         began = perf_counter()
@@ -132,7 +139,9 @@ class IssueShard:
             sign_seconds=sign_seconds,
         )
 
-    async def _prepare(self, work: ShardWork, loaded: LoadedRevision) -> _Prepared:
+    async def _prepare(
+        self, work: ShardWork, loaded: LoadedRevision, *, has_links: bool
+    ) -> _Prepared:
         shard = work.shard
         async with self._database.statement(work.caller) as tx:
             chunks = await recipient_streams.read_chunks(
@@ -142,6 +151,7 @@ class IssueShard:
             loaded=loaded,
             content=await self._contents.to_make(work.caller, [loaded]),
             references=await self._numbers.references(work.caller),
+            claim_tokens=self._claim_tokens if has_links else None,
         )
         recipients = shard_recipients(shard, chunks)
         # Some ten microseconds a recipient: too long for the loop, on which others' answers wait.
@@ -170,7 +180,7 @@ class IssueShard:
                 tx,
                 passes,
                 campaign_id=work.campaign.campaign_id,
-                revision_id=action.revision.revision_id,
+                action=action,
                 signing_identity_id=identity_id,
                 signing_time=signing_time,
                 now=now,
@@ -226,6 +236,12 @@ def _prepare(
             barcodes=barcodes,
         ),
         barcode_seals=barcode_seals,
+        token_hashes=None
+        if numbers.claim_tokens is None
+        else [
+            hash_secret(token)
+            for token in numbers.claim_tokens.of_many(content.tenant_id, pass_ids)
+        ],
         duplicates=duplicates,
     )
 
@@ -270,6 +286,7 @@ def _split(prepared: _Prepared, signed: SignedColumns) -> tuple[IssuedColumns, l
     ]
     kept = [at not in failed for at in range(len(prepared.pass_ids))]
     columns, seals = prepared.recipients.columns, prepared.barcode_seals
+    hashes = prepared.token_hashes
     return (
         IssuedColumns(
             pass_ids=list(compress(prepared.pass_ids, kept)),
@@ -283,6 +300,7 @@ def _split(prepared: _Prepared, signed: SignedColumns) -> tuple[IssuedColumns, l
             digests=list(compress(signed.digests, kept)),
             signatures=list(compress(signed.signatures, kept)),
             barcode_seals=None if seals is None else list(compress(seals, kept)),
+            token_hashes=None if hashes is None else list(compress(hashes, kept)),
         ),
         failures,
     )

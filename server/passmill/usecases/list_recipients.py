@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from passmill.domain.callers import Caller
+from passmill.domain.callers import Caller, Scope
 from passmill.domain.campaigns import (
     Campaign,
     CampaignState,
@@ -23,11 +23,13 @@ from passmill.domain.campaigns import (
     ShardKind,
     ShardState,
 )
+from passmill.domain.claim_tokens import ClaimTokens
 from passmill.domain.ids import CampaignId, PassId, StreamId, campaign_pass_id
 from passmill.domain.recipient_results import Place, RecipientResult, ResultState
 from passmill.domain.reference_ids import ReferenceNumber
 from passmill.errors import not_found
 from passmill.store.campaigns import get_campaign
+from passmill.store.claim_links import find_campaign_links
 from passmill.store.database import Database, Transaction
 from passmill.store.recipient_streams import (
     StoredChunk,
@@ -49,10 +51,11 @@ _STATE_OF_FAILURE: Final = {
 class ListRecipients:
     """Reads results, a page a call."""
 
-    __slots__ = ("_database",)
+    __slots__ = ("_claim_tokens", "_database")
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(self, *, database: Database, claim_tokens: ClaimTokens) -> None:
         self._database = database
+        self._claim_tokens = claim_tokens
 
     async def __call__(
         self,
@@ -64,7 +67,8 @@ class ListRecipients:
         at_most: int,
     ) -> list[RecipientResult]:
         """Up to `at_most` recipients behind the place `after`; with `failed_only` those that are
-        invalid or failed. AppError NOT_FOUND, CAMPAIGN_STATE when all others are deleted."""
+        invalid or failed. The tokens of claim links are for callers who may make links: with scope
+        ISSUE. AppError NOT_FOUND, CAMPAIGN_STATE when all others are deleted."""
         async with self._database.transaction(caller, read_only=True) as tx:
             campaign = await get_campaign(tx, campaign_id)
             if not failed_only:  # these are kept
@@ -88,7 +92,22 @@ class ListRecipients:
                     results += await _read(tx, campaign, shards, span)
                 if len(results) >= at_most:
                     break
+            action = campaign.definition.action
+            if isinstance(action, IssueAction) and action.links and Scope.ISSUE in caller.scopes:
+                results = await self._with_tokens(tx, results)
         return results
+
+    async def _with_tokens(
+        self, tx: Transaction, results: Sequence[RecipientResult]
+    ) -> list[RecipientResult]:
+        issued = [each.pass_id for each in results if each.pass_id is not None]
+        linked = list(await find_campaign_links(tx, issued))
+        tokens = self._claim_tokens.of_many(tx.tenant_id, [each.bytes for each in linked])
+        token_of = dict(zip(linked, tokens, strict=True))
+        return [
+            replace(each, claim_token=token_of[each.pass_id]) if each.pass_id in token_of else each
+            for each in results
+        ]
 
 
 async def _list_failed(

@@ -10,6 +10,7 @@ from passmill.domain.callers import Caller, internal_caller
 from passmill.domain.campaigns import (
     Campaign,
     CampaignState,
+    IssueAction,
     RecipientStream,
     StreamState,
     VoidAction,
@@ -61,8 +62,8 @@ class StartCampaign:
         """The answer with the campaign running, or scheduled for `start_time`.
 
         AppError: NOT_FOUND, CAMPAIGN_STATE, STREAM_STATE when a stream is not finalized or there is
-        none, INVALID_CAMPAIGN when it would fall into too many steps, NO_SIGNING_IDENTITY,
-        SIGNING_IDENTITY_EXPIRED, REQUEST_ID_REUSED.
+        none, INVALID_CAMPAIGN when it would fall into too many steps or its claim links would have
+        ended by then, NO_SIGNING_IDENTITY, SIGNING_IDENTITY_EXPIRED, REQUEST_ID_REUSED.
         """
         wanted = parse_campaign_id(campaign_id)
         try:
@@ -77,6 +78,7 @@ class StartCampaign:
             campaign.require_state(CampaignState.DRAFT, CampaignState.SCHEDULED)
             streams = await _require_recipients(tx, campaign)
             now = self._clock.now()
+            _require_lasting_links(campaign, max(now, start_time or now))
             if start_time is not None and start_time > now:
                 # Told now; when its time has come nobody is there to be told.
                 await plan_shards(tx, campaign, streams)
@@ -136,6 +138,17 @@ async def schedule(
     await campaigns.write_campaign(tx, scheduled)
     await jobs.enqueue_campaign_job(tx, campaign.campaign_id, JobKind.START, delay=start_time - now)
     return scheduled
+
+
+def _require_lasting_links(campaign: Campaign, begin_time: datetime) -> None:
+    action = campaign.definition.action
+    if not isinstance(action, IssueAction) or action.links is None:
+        return
+    if action.links.expire_time is not None and action.links.expire_time <= begin_time:
+        raise AppError(
+            reason=Reason.INVALID_CAMPAIGN,
+            message="Its claim links would have ended before it begins. Make another campaign.",
+        )
 
 
 async def _require_recipients(tx: Transaction, campaign: Campaign) -> list[RecipientStream]:

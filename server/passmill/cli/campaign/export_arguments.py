@@ -12,7 +12,9 @@ from passmill.cli.campaign.options import guarded, positive
 HELP: Final = """\
 The file appears under its name once it is complete. In CSV a cell that a spreadsheet would take for
 a formula has an apostrophe before it, telephone numbers for instance; NDJSON and Parquet hold cells
-as they are. With --bundles the column `bundle` names each pass: its SHA-256.
+as they are. With --bundles the column `bundle` names each pass: its SHA-256. Of a campaign with
+claim links `claim_url` is each pass's, the same in each export, if the key has scope issue: keep
+the file as secret as the passes.
 
 examples:
   passmill campaign export 0192f3c4-… --output results.parquet

@@ -71,6 +71,8 @@ async def run(client: AsyncClient, options: ExportOptions) -> int:
         print(f"{export.count:,} results are in {output}.", file=sys.stderr)
     if not _has_ended(campaign):
         print("The campaign has not ended: export again when it has.", file=sys.stderr)
+    if _makes_links(campaign) and campaign.progress.succeeded and not export.links:
+        print("No claim links are told: that needs a key with scope issue.", file=sys.stderr)
     if export.bundles_missing:
         print(f"{export.bundles_missing:,} bundles were not to be had.", file=sys.stderr)
         return PARTLY
@@ -102,6 +104,7 @@ class _Export:
         # open over a yield (PEP 789).
         self._under_way: deque[_Batch] = deque()
         self.count = 0
+        self.links = 0
         self.bundles_missing = 0
 
     async def run(self) -> AsyncIterator[int]:
@@ -111,6 +114,7 @@ class _Export:
         try:
             async for result in self._client.export_results(self._options.campaign_id):
                 read += 1
+                self.links += bool(result.claim_url)
                 if not self._options.failed_only or result.state in _FAILED:
                     row = _row(result)
                     batch.rows.append(row)
@@ -195,7 +199,12 @@ def _row(result: RecipientResult) -> _Row:
         "reason": result.reason,
         "message": result.message,
         "bundle": "",
+        "claim_url": result.claim_url,
     }
+
+
+def _makes_links(campaign: Campaign) -> bool:
+    return campaign.action.issue.HasField("claim_links")
 
 
 def _has_ended(campaign: Campaign) -> bool:

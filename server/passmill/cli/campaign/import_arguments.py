@@ -15,6 +15,7 @@ from passmill.cli.campaign.options import (
     delimiter,
     moment,
     pair,
+    positive,
     reading_of,
     rollout_of,
     with_client,
@@ -35,6 +36,7 @@ Exit status: 0 all rows loaded, 3 some refused, 1 failed, 2 wrongly called, 130 
 
 examples:
   passmill campaign import members.csv --template 0192f3c4-… --watch
+  passmill campaign import members.csv --template 0192f3c4-… --claim-links --claim-days 90 --watch
   passmill campaign import members.csv --template 0192f3c4-… --no-start \\
       --map "Customer No"=external_id --map "Customer No"=external_ids.crm --map Beans=points
   passmill campaign import mitglieder.csv --template 0192f3c4-… --encoding cp1252 \\
@@ -74,6 +76,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--number-rows", action="store_true", help="external_id is row-LINE: there is no column"
     )
     add_reading(file)
+    links = command.add_argument_group("claim links")
+    links.add_argument(
+        "--claim-links",
+        action="store_true",
+        help="make one to each pass, good once; `export` gives them",
+    )
+    links.add_argument(
+        "--claim-days",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="each is good for [default: ever]",
+    )
+    links.add_argument(
+        "--claim-source", default="", metavar="TEXT", help="by what they are sent: sms"
+    )
     add_plan(command)
     start = command.add_argument_group("start")
     start.add_argument(
@@ -113,6 +131,9 @@ def _import(client: Client, parsed: argparse.Namespace) -> int:
             reading=reading_of(parsed),
             reading_words=[str(parsed.time_zone), parsed.currency, str(parsed.decimal_comma)],
             number_rows=parsed.number_rows,
+            claim_links=parsed.claim_links,
+            claim_days=parsed.claim_days,
+            claim_source=parsed.claim_source,
             priority=PRIORITIES[parsed.priority],
             rollout=rollout_of(parsed),
             reason=parsed.reason,

@@ -32,7 +32,8 @@ _CHUNK_ROWS, _WINDOW = 500, 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
     """What is imported, and how. `action`: issue, update or void. `map`: column and target of each
-    --map. `run`: tells imports of the same file apart. `start_time` None: at once."""
+    --map. `run`: tells imports of the same file apart. `claim_days`: 0 for links that do not end.
+    `start_time` None: at once."""
 
     path: Path
     action: str
@@ -47,6 +48,9 @@ class ImportOptions:
     reading: Reading
     reading_words: Sequence[str]
     number_rows: bool
+    claim_links: bool
+    claim_days: int
+    claim_source: str
     priority: messages.Campaign.Priority.ValueType
     rollout: messages.RolloutPlan | None
     reason: str
@@ -57,6 +61,7 @@ class ImportOptions:
 
 def run(client: Client, options: ImportOptions) -> int:
     """Imports a file; gives the exit status. Run again it goes on where it stopped."""
+    _check_links(options)
     return _Import(client, options).run()
 
 
@@ -217,6 +222,8 @@ class _Import:
             )
         _say(f"The campaign is {watching.state_name(campaign)}.")
         print(campaign_id)
+        if self._options.claim_links:
+            _say(f"passmill campaign export {campaign_id} gives the claim links when it has ended.")
         if self._options.watch:
             return max(status, watching.run(self._client, campaign_id))
         _say(f"passmill campaign watch {campaign_id} shows how far it is.")
@@ -246,7 +253,25 @@ def _action(
         case "void":
             return messages.VoidAction(reason=options.reason)
         case _:
-            return messages.IssueAction(template_id=options.template_id, revision=options.revision)
+            return messages.IssueAction(
+                template_id=options.template_id,
+                revision=options.revision,
+                claim_links=_links(options) if options.claim_links else None,
+            )
+
+
+def _links(options: ImportOptions) -> messages.CampaignLinks:
+    links = messages.CampaignLinks(source=options.claim_source)
+    if options.claim_days:
+        links.lifetime_days = options.claim_days
+    return links
+
+
+def _check_links(options: ImportOptions) -> None:
+    if options.claim_links and options.action != "issue":
+        raise CommandFailed("--claim-links needs --action issue: links are made with the passes.")
+    if (options.claim_days or options.claim_source) and not options.claim_links:
+        raise CommandFailed("--claim-days and --claim-source say of which kind: --claim-links too.")
 
 
 def _pinned_revision(campaign: Campaign) -> int:

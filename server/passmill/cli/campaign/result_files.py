@@ -22,6 +22,7 @@ COLUMNS: Final = (
     "reason",
     "message",
     "bundle",
+    "claim_url",
 )
 FORMATS: Final = ("csv", "ndjson", "parquet")
 STDOUT: Final = "-"
