@@ -45,7 +45,7 @@ BATCH = 5_000
 ROUNDS = 5
 NOTE = "note"
 # What a campaign leaves in the database: the passes, and what is kept of the recipients.
-PASS_TABLES = ("passes", "pass_external_ids", "signing_intents", "outbox")
+PASS_TABLES = ("passes", "pass_external_ids", "signing_intents", "outbox", "claim_links")
 CAMPAIGN_TABLES = ("recipient_chunks", "recipient_failures", "campaign_shards")
 
 
@@ -176,12 +176,13 @@ def make_identity(now: datetime) -> SigningIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """A service to load, and who loads it."""
+    """A service to load, and who loads it. `more`: options of the import."""
 
     service: LocalService
     club: Club
     template_id: str
     folder: Path
+    more: Sequence[str]
 
     def run(self, count: int) -> Run:
         """One campaign of `count` recipients, from the file to the last pass."""
@@ -189,7 +190,8 @@ class Bench:
         write_recipients(path, count)
         before = asyncio.run(self._sizes())
         began = time.monotonic()
-        self._command("import", str(path), "--template", self.template_id, "--no-start")
+        arguments = ("--template", self.template_id, "--no-start", *self.more)
+        self._command("import", str(path), *arguments)
         import_seconds = time.monotonic() - began
         path.unlink()
         with Client(self.service.api_address, self.club.issue_key) as client:
@@ -272,7 +274,13 @@ def run(options: argparse.Namespace) -> dict[str, float | int]:
             card=card,
             on_step=say,
         )
-        bench = Bench(service=service, club=club, template_id=club.template_id, folder=Path(folder))
+        bench = Bench(
+            service=service,
+            club=club,
+            template_id=club.template_id,
+            folder=Path(folder),
+            more=("--claim-links",) if options.claim_links else (),
+        )
         say(f"a campaign of {options.count // 10:,}")
         tenth = bench.run(options.count // 10)
         say(f"a campaign of {options.count:,}")
@@ -329,6 +337,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000, help="recipients")
     parser.add_argument("--processes", type=int, default=2, help="API processes")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument("--claim-links", action="store_true", help="make one to each pass")
     options = parser.parse_args()
     found = run(options)
     print(table(found))
