@@ -21,11 +21,12 @@ FUZZ := signer_ext/fuzz
 SECONDS ?= 60
 ARM := aarch64-unknown-linux-gnu
 MUTATED := manifest cms archive reader
+MUTMUT := 3.8.1
 PYTEST ?= --numprocesses $(WORKERS) --dist worksteal
 ARGS ?=
 BENCH ?= $(wildcard bench/*.py)
 
-.PHONY: help demo dev test test-external test-pages lint types format proto proto-baseline faults fanout neighbours push-faults ledger counter probe kernel lock bench fuzz mutants sanitize portable wheels clean distclean tools
+.PHONY: help demo dev test test-external test-pages lint types format proto proto-baseline faults fanout neighbours push-faults ledger counter probe kernel lock bench fuzz mutants mutants-python sanitize portable wheels clean distclean tools
 
 # Other people's programs that give a verdict on our passes.
 demo: NEEDS := openssl
@@ -175,6 +176,9 @@ mutants: build/tools/bin/cargo-mutants ## Change pkpass in hundreds of ways; its
 	echo "== $$noticed of $$all changes noticed; the others: build/mutants/mutants.out/missed.txt"
 	(( all > 0 && 100 * noticed >= 85 * all ))
 
+mutants-python: build/tools/mutmut/ready $(VENV)/ready ## Change redeem, ledger, claims and auth in thousands of ways; the tests must notice 85 % (ARGS="ledger --sample 300")
+	@$(PY) -m tests.mutation.run build/tools/mutmut $(ARGS)
+
 wheels: tools $(VENV)/packages server/passmill/v1/__init__.py ## Build the wheels of the server, the client and the till into dist/
 	@rm -rf dist
 	maturin build --quiet --release --out dist
@@ -227,6 +231,13 @@ tools:
 build/tools/bin/cargo-%: | tools
 	@echo "== $(@F), into build/tools"
 	cargo install --quiet --locked --root build/tools $(@F)
+
+# mutmut runs beside the project's locked packages, which come first. Its version is named because
+# tests/mutation reads what it writes.
+build/tools/mutmut/ready: $(VENV)/packages
+	@echo "== mutmut, into build/tools"
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade --target $(@D) mutmut==$(MUTMUT)
+	touch $@
 
 nightly: tools
 	@if ! cargo +nightly --version >/dev/null 2>&1; then

@@ -1,4 +1,8 @@
-"""PostgreSQL for tests: a database of its own for each test, cloned from one migrated template."""
+"""PostgreSQL for tests: a database of its own for each test, cloned from one migrated template.
+
+PASSMILL_TEST_TEMPLATE may name a database of the server that is migrated already: many short runs
+on one server need not each migrate a template of their own.
+"""
 
 import os
 import secrets
@@ -27,6 +31,7 @@ class Databases:
         self._owner_url = owner_url
         self._run = f"passmill_test_{os.getpid()}_{secrets.token_hex(3)}"
         self._made = 0
+        self._given_template = os.environ.get("PASSMILL_TEST_TEMPLATE")
         self._template: str | None = None
 
     async def create(self, *, migrated: bool = True) -> Database:
@@ -45,6 +50,8 @@ class Databases:
             await self._execute(f'DROP DATABASE IF EXISTS "{self._template}" WITH (FORCE)')
 
     async def _migrated_template(self) -> str:
+        if self._given_template is not None:
+            return self._given_template
         if self._template is None:
             template = await self._create(f"{self._run}_template", "template0")
             self._template = template.name
