@@ -16,7 +16,3 @@ CREATE POLICY tenant_isolation ON claim_link_keys
     USING (tenant_id = (SELECT nullif(current_setting('passmill.tenant_id', true), '')::bigint));
 
 GRANT SELECT, INSERT, DELETE ON claim_link_keys TO passmill_app;
-
--- What gave an erased holder's passes is looked for by these.
-CREATE INDEX claim_links_by_pass ON claim_links (tenant_id, pass_id) WHERE pass_id IS NOT NULL;
-CREATE INDEX claims_by_pass ON claims (tenant_id, pass_id) WHERE pass_id IS NOT NULL;
