@@ -10,6 +10,7 @@ import zxingcpp
 from PIL import Image
 from playwright.async_api import Page, expect
 
+from tests.browser.axe import check_with_axe
 from tests.support.claims import EMAIL, NAME, NEWS, NOTE, PHONE, ClubLinks
 from tests.support.service import WEB_SERVICE_URL
 from tests.support.small_card import draft
@@ -44,26 +45,6 @@ DEVICES: Final[dict[str, dict[str, Any]]] = {
 IN_APP: Final = (
     AGENTS["iphone"].replace("Version/18.5 ", "").replace(" Safari/604.1", " Instagram 350")
 )
-# The contrast of the texts of a page with what is behind them (WCAG 2.2, 1.4.3).
-CONTRASTS: Final = """() => {
-  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
-  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-  const light = (c) => linear(c / 255);
-  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const found = channels(getComputedStyle(at).backgroundColor);
-      if (found.length < 4 || found[3] === 1) return found;
-    }
-    return [255, 255, 255];
-  };
-  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  const texts = document.querySelectorAll("h1, h2, p, label, span, a, button, li");
-  return [...texts].map((element) => {
-    const color = channels(getComputedStyle(element).color);
-    return [element.textContent.trim(), ratio(luminance(color), luminance(behind(element)))];
-  });
-}"""
 
 
 async def take(page: Page, pictures: Pictures) -> Path:
@@ -74,16 +55,15 @@ async def take(page: Page, pictures: Pictures) -> Path:
 
 
 async def check_page(page: Page) -> None:
-    """One heading, a name for each field, words behind each description, texts that can be read,
-    and nothing to the side of the window."""
+    """One heading, a name for each field, words behind each description, nothing that axe-core
+    finds, texts with too little contrast among it, and nothing to the side of the window."""
     assert await page.locator("h1").count() == 1
     for field in await page.locator("input:not([type=hidden])").all():
         name = await field.get_attribute("id")
         assert await page.locator(f"label[for={name}]").count() == 1
         for described in ((await field.get_attribute("aria-describedby")) or "").split():
             assert await page.locator(f"#{described}").inner_text()
-    for text, contrast in await page.evaluate(CONTRASTS):
-        assert contrast >= 4.5, (text, contrast)
+    await check_with_axe(page)
     widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     scrolled, shown = await page.evaluate(widths)
     assert scrolled <= shown
@@ -248,3 +228,71 @@ async def test_it_can_be_read_by_all(
     await expect(page.locator(".reference")).to_be_visible()
     await check_page(page)
     await take(page, pictures)
+
+
+async def check_state(page: Page, title: str, pictures: Pictures) -> None:
+    """The page has come, and can be read by all."""
+    await expect(page.get_by_role("heading", level=1)).to_contain_text(title)
+    await check_page(page)
+    await take(page, pictures)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", ["in an app", "android", "desktop"])
+async def test_the_way_can_be_read_by_all(
+    links: ClubLinks, open_page: Opener, pictures: Pictures, scheme: str, device: str
+) -> None:
+    """The form, its mistakes and the page after it, in both colour schemes."""
+    inside = {**DEVICES["iphone"], "user_agent": IN_APP}
+    options = {**DEVICES.get(device, inside), "color_scheme": scheme}
+    asked = await links.create(fields=[NAME, PHONE, EMAIL, NOTE, NEWS])
+    page = await open_page(f"/p/{asked.token}", **options)
+    await check_state(page, "Get your pass", pictures)
+    await page.get_by_label("Name").fill("Ada")
+    await page.get_by_label("Telephone number").fill("12")
+    await page.get_by_role("button").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await check_state(page, "Get your pass", pictures)
+    await page.get_by_label("Telephone number").fill("+41446681800")
+    await page.get_by_role("button").click()
+    await check_state(page, "Your pass is ready", pictures)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_what_ends_the_way_can_be_read_by_all(
+    links: ClubLinks, open_page: Opener, pictures: Pictures, scheme: str
+) -> None:
+    """What stands there instead of a pass, in both colour schemes."""
+    claimed = await links.create(known=draft("Ada", phone="+41446681842"))
+    await links.claim(claimed.token)
+    options = {**DEVICES["android"], "color_scheme": scheme}
+    page = await open_page(f"/p/{claimed.token}", **options)
+    await check_state(page, "already been claimed", pictures)
+    await page.get_by_role("button", name="42").click()
+    await check_state(page, "On its way", pictures)
+    used_up = await links.create(max_uses=2)
+    for _ in range(2):
+        await links.claim(used_up.token)
+    await page.goto(f"/p/{used_up.token}")
+    await check_state(page, "All passes are taken", pictures)
+    await page.goto(f"/p/{'x' * 22}")
+    await check_state(page, "No such link", pictures)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "document.querySelector('h1').style.color = '#e0e0e0'",
+        "document.querySelector('label').remove()",
+        "document.documentElement.removeAttribute('lang')",
+    ],
+    ids=["contrast", "label", "language"],
+)
+async def test_the_check_notices(links: ClubLinks, open_page: Opener, harm: str) -> None:
+    """The control: a page that somebody cannot read is not let pass."""
+    created = await links.create(fields=[NAME])
+    page = await open_page(f"/p/{created.token}", **DEVICES["iphone"])
+    await check_with_axe(page)
+    await page.evaluate(harm)
+    with pytest.raises(AssertionError):
+        await check_with_axe(page)

@@ -42,6 +42,8 @@ PERMISSIVE: Final = frozenset(
 # Others, package by package, with the licence that was looked at. MPL-2.0 binds the files it stands
 # in: these are used as they come, and are in none of our own packages.
 PYTHON_EXCEPTIONS: Final = {
+    # Declares none. Its own text is MIT's, and that of axe-core in it MPL-2.0: tests of pages.
+    "axe-playwright-python": "",
     "bidict": "MPL-2.0",  # of locust: load tests
     "certifi": "MPL-2.0",  # of httpx: Mozilla's roots, for the simulated phone and for tests
     "hypothesis": "MPL-2.0",  # tests
