@@ -17,7 +17,7 @@ from passmill.usecases.mutation import Answer
 from passmill.v1 import scan_pb2 as scans
 from passmill.v1 import scan_service_pb2 as scan_pb
 from passmill.v1.counter_pb2 import Offer, OfferMark, UnitAmount
-from passmill.v1.wallet_pass_pb2 import Pass
+from passmill.v1.wallet_pass_pb2 import Holder, Pass
 from tests.support.balances import open_till
 from tests.support.counters import Counter, open_counter
 from tests.support.holders import Desk
@@ -126,6 +126,27 @@ async def test_of_both_one_has_it(
     while_issued(worker, scan_both)
     new = await reissue(issued)
     assert (outcomes.count(ACCEPTED), len(outcomes)) == (1, 20)
+    assert (await counter.till.redeem(new, offer)).reason == USED
+
+
+async def test_what_changes_meanwhile_is_not_lost(
+    counter: Counter, worker: WorkerServices, reissue: Reissue
+) -> None:
+    """A use, a name and another revision that the pass got when its successor was issued already
+    are on that, too."""
+    offer = await counter.add_offer(mark=OfferMark(used_up_values={"note": value("used")}))
+    issued = await counter.club.issue(draft("Ada", note="hello"))
+    number = await counter.club.tenant.publish(counter.club.template_id)
+    assert number > issued.revision
+
+    async def change() -> None:
+        assert (await counter.till.redeem(issued, offer)).outcome == ACCEPTED
+        wanted = Pass(holder=Holder(name="Grace"), revision=number)
+        await counter.club.update(issued, "holder.name", "revision", wanted=wanted)
+
+    while_issued(worker, change)
+    new = await reissue(issued)
+    assert (new.values["note"].text, new.holder.name, new.revision) == ("used", "Grace", number)
     assert (await counter.till.redeem(new, offer)).reason == USED
 
 

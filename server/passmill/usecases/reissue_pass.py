@@ -6,7 +6,8 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -22,7 +23,7 @@ from passmill.store import sharing
 from passmill.store.database import Database, Transaction
 from passmill.store.holders import insert_pass_holder
 from passmill.store.outbox import insert_event
-from passmill.store.passes import ListedPass
+from passmill.store.passes import ListedPass, get_passes
 from passmill.store.sharing import Reissue
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_holder import HolderKey
@@ -42,6 +43,11 @@ _METHOD: Final = "ReissuePass"
 _COUNTED_AS: Final = "voided"
 _DEADLINE_SECONDS: Final = 30.0
 _VOIDED, _WAS_VOIDED = b"voided", b"was voided"
+_AS_ISSUED: Final = 1  # the version of a pass that nobody has changed
+
+
+class _Outdated(Exception):
+    """The old pass was changed since the new one was issued from it."""
 
 
 class ReissuePass:
@@ -83,7 +89,12 @@ class ReissuePass:
         if await self._is_exceeded(caller, listed.wallet_pass):
             new_pass_id = _pass_id(await self._issue(issue, listed))
             is_erased = await self._link(caller, pass_id, new_pass_id)
-            if await self._void(caller, pass_id, new_pass_id, reissue):
+            try:
+                is_voided = await self._void(caller, pass_id, new_pass_id, reissue)
+            except _Outdated:
+                await self._renew(caller, pass_id, new_pass_id, reissue)
+                is_voided = await self._void(caller, pass_id, new_pass_id, reissue)
+            if is_voided:
                 return new_pass_id
             # In between, somebody voided it for another reason, and wants no new one.
             await self._void_new(caller, new_pass_id, reissue, is_erased=is_erased)
@@ -161,6 +172,9 @@ class ReissuePass:
             current = await in_hand.lock()
             if current.state is PassState.VOIDED:
                 return _WAS_VOIDED
+            [new] = await get_passes(tx, [new_pass_id])
+            if new.wallet_pass.version == _AS_ISSUED and not _is_like(new.wallet_pass, current):
+                raise _Outdated
             await sharing.end_reissue(tx, pass_id, new_pass_id=new_pass_id, now=self._clock.now())
             await in_hand.change(current, current.voided(VOID_REASON), event=EventKind.PASS_VOIDED)
             await insert_event(
@@ -179,6 +193,26 @@ class ReissuePass:
             kind=_COUNTED_AS,
         )
         return answer.content == _VOIDED
+
+    async def _renew(
+        self, caller: Caller, pass_id: PassId, new_pass_id: PassId, reissue: Reissue
+    ) -> None:
+        """Gives the new pass what has changed on the old one since it was issued."""
+        listed = await self._find_pass(caller, PassRef(pass_id=str(pass_id)))
+
+        async def work(_: Transaction, in_hand: PassInHand) -> bytes:
+            current = await in_hand.lock()
+            altered = replace(current, **_content(listed.wallet_pass))
+            await in_hand.change(current, altered, event=EventKind.PASS_UPDATED)
+            return b""
+
+        await self._edit_pass(
+            self._step(caller, new_pass_id, reissue, "renew", encode=bytes),
+            PassRef(pass_id=str(new_pass_id)),
+            work,
+            revision=listed.revision_number,
+            kind="updated",
+        )
 
     async def _void_new(
         self, caller: Caller, new_pass_id: PassId, reissue: Reissue, *, is_erased: bool
@@ -222,6 +256,20 @@ class ReissuePass:
     async def _drop(self, caller: Caller, pass_id: PassId) -> None:
         async with self._database.statement(caller) as tx:
             await sharing.drop_reissue(tx, pass_id)
+
+
+def _content(wallet_pass: WalletPass) -> dict[str, Any]:
+    """What a pass that takes this one's place has of it, in the same revision."""
+    return {
+        "holder": wallet_pass.holder,
+        "slot_values": wallet_pass.slot_values,
+        "expire_time": wallet_pass.expire_time,
+        "tags": tuple(tag for tag in wallet_pass.tags if tag != OVER_SHARED_TAG),
+    }
+
+
+def _is_like(new: WalletPass, current: WalletPass) -> bool:
+    return new.revision_id == current.revision_id and _content(new) == _content(current)
 
 
 def _issued_id(outcomes: Sequence[IssueOutcome]) -> bytes:
