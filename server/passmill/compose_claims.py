@@ -185,7 +185,9 @@ def _issue_claim(frame: Frame, tasks: asyncio.TaskGroup) -> IssueClaim:
     return IssueClaim(
         database=frame.database,
         load_revision=frame.load_revision,
+        mutator=frame.mutator,
         issue_passes=compose_passes.issue_passes(frame, tasks),
+        edit_pass=compose_passes.edit_pass(frame),
         clock=frame.clock,
     )
 

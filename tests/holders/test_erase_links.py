@@ -1,16 +1,22 @@
 """Claim links of an erased holder that nobody has claimed by: found by whom they are for."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
+import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
+from passmill.compose_worker import open_worker
 from passmill.domain.claim_forms import EMAIL_SYSTEM, ClaimAnswers, answers_to_json
-from passmill.domain.claims import KnownHolder, known_from_json
+from passmill.domain.claims import ClaimId, KnownHolder, known_from_json
+from passmill.usecases.mutation import Answer
+from passmill.v1 import enrolment_service_pb2 as pb
 from passmill.v1.enrolment_pb2 import CLAIM_STATE_OPEN, CLAIM_STATE_REVOKED, CreatedClaimLink
-from passmill.v1.wallet_pass_pb2 import PassDraft
-from tests.support.claims import PHONE, ClubLinks
+from passmill.v1.wallet_pass_pb2 import Holder, Pass, PassDraft
+from tests.support.claims import PHONE, ClubLinks, new_key
 from tests.support.holders import Desk, customer
-from tests.support.service import Club
+from tests.support.service import Club, Service
 from tests.support.small_card import draft
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -84,3 +90,46 @@ async def test_a_claim_under_way_is_dropped(rowing_club: Club) -> None:
     await desk.erase(held)
     left = await rowing_club.tenant.fetch("SELECT answers FROM claims")
     assert ["4712" in row["answers"] for row in left] == [True]
+
+
+@pytest.mark.parametrize("is_found_later", [True, False], ids=["killed", "alive"])
+async def test_a_pass_issued_meanwhile_is_taken_back(
+    service: Service, rowing_club: Club, is_found_later: bool
+) -> None:
+    """When the holder is erased while a worker issues the pass of such a claim, that is voided and
+    emptied, also if the worker died before it could note what it had issued."""
+    links, desk = ClubLinks(club=rowing_club), Desk(club=rowing_club)
+    held = await rowing_club.issue(for_somebody(crm="4711"))
+    created = await links.create(known=for_somebody(crm="4711"))
+    with pytest.raises(grpc.aio.AioRpcError):  # nobody is there to issue it
+        await links.public.ClaimPass(
+            pb.ClaimPassRequest(token=created.token, claim_key=new_key()), timeout=1.5
+        )
+    [row] = await rowing_club.tenant.fetch("SELECT claim_id FROM claims")
+    claim_id = ClaimId(UUID(int=row["claim_id"].int))
+    tenant_id = rowing_club.tenant.caller.tenant_id
+    async with open_worker(service.settings, registry=CollectorRegistry()) as worker:
+        use_case: Any = worker.claims.issue_claim
+        issue = use_case._issue_passes
+
+        async def issue_and_erase(*arguments: Any, **more: Any) -> Answer:
+            answer: Answer = await issue(*arguments, **more)
+            await desk.erase(held)
+            if is_found_later:
+                raise RuntimeError("killed")
+            return answer
+
+        use_case._issue_passes = issue_and_erase
+        if is_found_later:
+            with pytest.raises(RuntimeError):
+                await use_case(tenant_id, claim_id)
+        await use_case(tenant_id, claim_id)
+    rows = await rowing_club.tenant.fetch("SELECT pass_id FROM passes")
+    assert len(rows) == 2
+    for each in rows:
+        found = await rowing_club.get(Pass(pass_id=str(each["pass_id"])))
+        assert (found.state, found.holder) == (Pass.STATE_VOIDED, Holder())
+    assert await rowing_club.tenant.count("claims") == 0
+    assert "claim.completed" not in {
+        row["kind"] for row in await rowing_club.tenant.fetch("SELECT kind FROM outbox")
+    }

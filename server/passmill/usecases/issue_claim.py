@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -17,15 +17,19 @@ from passmill.domain.callers import Caller, internal_caller
 from passmill.domain.claim_forms import ClaimAnswers
 from passmill.domain.claims import Claim, ClaimId, ClaimLink, claimed_draft
 from passmill.domain.clock import Clock
+from passmill.domain.erasure import erased_pass
+from passmill.domain.events import EventKind
 from passmill.domain.ids import PassId, TenantId
 from passmill.errors import AppError, ErrorKind, Reason
 from passmill.store.claim_links import get_link, give_use_back
 from passmill.store.claims import drop_claim, end_claim, find_claim
 from passmill.store.database import Database, Transaction
 from passmill.store.outbox import insert_event
+from passmill.usecases.edit_pass import EditPass, PassInHand
+from passmill.usecases.find_pass import PassRef
 from passmill.usecases.issue_passes import IssuedPass, IssueOutcome, IssuePasses
 from passmill.usecases.load_revision import LoadRevision
-from passmill.usecases.mutation import Mutation
+from passmill.usecases.mutation import Mutation, Mutator
 
 _DEADLINE_SECONDS: Final = 20.0
 _METHOD: Final = "EnrolmentService/ClaimPass"
@@ -43,24 +47,35 @@ class IssueClaim:
         *,
         database: Database,
         load_revision: LoadRevision,
+        mutator: Mutator,
         issue_passes: IssuePasses,
+        edit_pass: EditPass,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._mutator = mutator
+        self._edit_pass = edit_pass
         self._load_revision = load_revision
         self._issue_passes = issue_passes
         self._clock = clock
         self._log = structlog.get_logger("passmill.claims")
 
     async def __call__(self, tenant_id: TenantId, claim_id: ClaimId) -> None:
-        """Issues a claim's pass; one that has it, or is gone, is left alone. A claim that no pass
-        can be issued for is forgotten, and its use given back. AppError UNAVAILABLE."""
+        """Issues a claim's pass; one that has it is left alone. A claim that no pass can be issued
+        for is forgotten, and its use given back. AppError UNAVAILABLE.
+
+        Of one that is gone, because its holder was erased meanwhile, the pass that was issued is
+        voided and emptied."""
         caller = _inside(tenant_id)
         async with self._database.transaction(caller, read_only=True) as tx:
             claim = await find_claim(tx, claim_id)
-            if claim is None or claim.answers is None:
-                return
-            link = await get_link(tx, claim.link_id)
+            link = None if claim is None else await get_link(tx, claim.link_id)
+        if claim is None or link is None:
+            if kept := await self._mutator.replay(_issue_of(caller, claim_id)):
+                await self._take_back(caller, claim_id, PassId(UUID(bytes=kept.content)))
+            return
+        if claim.answers is None:
+            return
         try:
             pass_id = await self._issue(caller, link, claim, claim.answers)
         except AppError as error:
@@ -73,6 +88,10 @@ class IssueClaim:
         async with self._database.transaction(caller) as tx:
             if await end_claim(tx, claim_id, pass_id=pass_id, now=now):
                 await tell_of_claim(tx, link, claim, pass_id, claim.answers, now=now)
+                return
+            is_gone = await find_claim(tx, claim_id) is None
+        if is_gone:
+            await self._take_back(caller, claim_id, pass_id)
 
     async def give_up(self, tenant_id: TenantId, claim_id: ClaimId) -> bool:
         """Forgets a claim whose pass cannot be issued for no known reason."""
@@ -95,16 +114,8 @@ class IssueClaim:
             raise AppError(
                 reason=Reason.INVALID_VALUES, message="The link's values fit no slots any more."
             ) from None
-        mutation: Mutation[Sequence[IssueOutcome]] = Mutation(
-            caller=caller,
-            method=_METHOD,
-            request_id=claim.claim_id,
-            fingerprint=hashlib.sha256(claim.claim_id.bytes).digest()[:16],
-            validate_only=False,
-            encode=_pass_id,
-        )
         answer = await self._issue_passes(
-            mutation,
+            _issue_of(caller, claim.claim_id),
             template_id=template_id,
             revision=link.revision_number,
             drafts=[draft],
@@ -113,6 +124,23 @@ class IssueClaim:
             is_single=True,
         )
         return PassId(UUID(bytes=answer.content))
+
+    async def _take_back(self, caller: Caller, claim_id: ClaimId, pass_id: PassId) -> None:
+        async def work(_: Transaction, in_hand: PassInHand) -> bytes:
+            current = await in_hand.lock()
+            emptied = erased_pass(current, in_hand.prepared.before.content)
+            await in_hand.change(current, emptied, event=EventKind.PASS_VOIDED)
+            return b""
+
+        mutation = Mutation(
+            caller=caller,
+            method=_METHOD,
+            request_id=uuid5(claim_id, "take back"),
+            fingerprint=_fingerprint(claim_id),
+            validate_only=False,
+            encode=bytes,
+        )
+        await self._edit_pass(mutation, PassRef(pass_id=str(pass_id)), work, kind="erased")
 
     async def _drop(self, caller: Caller, claim: Claim) -> None:
         async with self._database.transaction(caller) as tx:
@@ -139,6 +167,21 @@ async def tell_of_claim(
     await insert_event(
         tx, kind="claim.completed", pass_ids=[pass_id], detail=json.dumps(detail), now=now
     )
+
+
+def _issue_of(caller: Caller, claim_id: ClaimId) -> Mutation[Sequence[IssueOutcome]]:
+    return Mutation(
+        caller=caller,
+        method=_METHOD,
+        request_id=claim_id,
+        fingerprint=_fingerprint(claim_id),
+        validate_only=False,
+        encode=_pass_id,
+    )
+
+
+def _fingerprint(claim_id: ClaimId) -> bytes:
+    return hashlib.sha256(claim_id.bytes).digest()[:16]
 
 
 def _pass_id(outcomes: Sequence[IssueOutcome]) -> bytes:
