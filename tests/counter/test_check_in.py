@@ -1,12 +1,19 @@
 """CheckIn and CheckOut: in once, out once, and in again."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import scan_pb2 as scans
-from tests.support.counters import Counter
+from passmill.v1.scan_service_pb2 import (
+    OfflineScan,
+    OfflineScanResult,
+    SyncOfflineScansRequest,
+)
+from tests.counter.test_redeem_pass import at
+from tests.support.counters import Counter, shown
 from tests.support.refusals import refused
 from tests.support.service import by_id, meta
 
@@ -59,3 +66,33 @@ async def test_who_is_not_let_in(counter: Counter) -> None:
     )
     nowhere = counter.till.check_in(issued, venue_id="")
     assert set((await refused(nowhere)).fields) == {"venue_id"}
+
+
+async def test_whose_turn_it_is_keeps_nobody_out(counter: Counter) -> None:
+    """A pass in the middle of a chain comes in at the club's own venue, and is told at a partner's
+    desk that it is not its turn."""
+    await counter.set_chain(await counter.step("taxi"), await counter.step("hotel"))
+    hotel = await counter.scanner(venue=await counter.add_venue("Hotel", partner="hotel"))
+    issued = await counter.club.issue()
+    assert (await counter.till.check_in(issued)).outcome == ACCEPTED
+    early = await hotel.check_in(issued)
+    assert early.reason == scans.REFUSAL_REASON_NOT_YOUR_STEP
+
+
+async def test_a_late_going_ends_no_later_stay(counter: Counter) -> None:
+    """A stay in the morning that is told in the evening conflicts with the one that lasts since
+    noon, and its end does not end that one."""
+    till = await counter.scanner()
+    issued = await counter.club.issue()
+    assert (await counter.till.check_in(issued)).outcome == ACCEPTED
+    morning = datetime.now(UTC) - timedelta(hours=3)
+    told = [
+        OfflineScan(local_sequence=1, ref=shown(issued), scan_time=at(morning)),
+        OfflineScan(local_sequence=2, ref=shown(issued), scan_time=at(morning)),
+    ]
+    told[0].check_in.SetInParent()
+    told[1].check_out.SetInParent()
+    answer = await till.scans.SyncOfflineScans(SyncOfflineScansRequest(scans=told))
+    conflict = OfflineScanResult.OUTCOME_CONFLICT
+    assert [each.outcome for each in answer.results] == [conflict, conflict]
+    assert (await counter.till.check_in(issued)).reason == scans.REFUSAL_REASON_ALREADY_CHECKED_IN

@@ -1,6 +1,7 @@
 """Offers that cost something: the balance pays with the use, and gets it back with its reversal."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,11 +11,16 @@ from passmill.v1 import scan_pb2 as scans
 from passmill.v1.balance_pb2 import BalanceUnit
 from passmill.v1.counter_pb2 import Offer, OfferMark, UnitAmount
 from passmill.v1.counter_service_pb2 import ListOffersRequest
+from passmill.v1.scan_service_pb2 import (
+    OfflineScan,
+    OfflineScanResult,
+    SyncOfflineScansRequest,
+)
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.balances import Till as BalanceTill
 from tests.support.balances import open_till
 from tests.support.bundles import verify as verify_bundle
-from tests.support.counters import Counter
+from tests.support.counters import Counter, shown
 from tests.support.service import authority, meta
 from tests.support.small_card import draft, value
 
@@ -124,3 +130,20 @@ async def test_a_step_of_a_chain_is_paid(counter: Counter) -> None:
     now = await counter.club.get(issued)
     assert (now.values["points"].integer, "note" in now.values) == (25, False)
     assert (await counter.till.redeem(issued, offer)).outcome == ACCEPTED
+
+
+async def test_a_pass_that_has_expired_since_pays(counter: Counter) -> None:
+    """What was used offline while the pass was good is paid, though it has expired meanwhile."""
+    till, offer = await costly(counter)
+    now = datetime.now(UTC)
+    issued = await issued_with(counter, till, 50)
+    await counter.club.tenant.fetch(
+        "UPDATE passes SET expire_time = $1", now - timedelta(minutes=30)
+    )
+    scan = OfflineScan(local_sequence=1, ref=shown(issued))
+    scan.scan_time.FromDatetime(now - timedelta(hours=1))
+    scan.redeem.offer_id = offer.offer_id
+    scanner = await counter.scanner()
+    [told] = (await scanner.scans.SyncOfflineScans(SyncOfflineScansRequest(scans=[scan]))).results
+    assert told.outcome == OfflineScanResult.OUTCOME_ACCEPTED
+    assert (await till.points(issued)).balance == 30

@@ -229,3 +229,12 @@ async def test_a_copy_is_the_same_pass(counter: Counter) -> None:
         answer = await counter.till.redeem(issued, offer, ref=ref)
         assert answer.reason == scans.REFUSAL_REASON_ALREADY_REDEEMED, ref
         assert answer.pass_id == issued.pass_id
+
+
+async def test_voided_passes_of_a_number_do_not_matter(counter: Counter) -> None:
+    """A telephone number names the one pass that is good, also beside others that are void."""
+    offer = await counter.add_offer()
+    gone, issued = [await counter.club.issue(draft(phone="+12065550188")) for _ in range(2)]
+    await counter.club.passes.VoidPass(passes_pb2.VoidPassRequest(ref=by_id(gone), meta=meta()))
+    answer = await counter.till.redeem(issued, offer, ref=ScanRef(phone="+12065550188"))
+    assert (answer.outcome, answer.pass_id) == (ACCEPTED, issued.pass_id)

@@ -8,7 +8,8 @@ import pytest
 from passmill.v1 import counter_pb2
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import scan_pb2 as scans
-from passmill.v1.counter_pb2 import OfferMark
+from passmill.v1.counter_pb2 import Offer, OfferMark
+from passmill.v1.counter_service_pb2 import UpdateOfferRequest
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.bundles import pass_json
 from tests.support.counters import Counter
@@ -110,3 +111,29 @@ async def test_who_may(counter: Counter) -> None:
     assert (await mine.reverse(first.redemption_id)).outcome == ACCEPTED
     await counter.club.tenant.fetch("SELECT 1")
     assert (await chief.reverse(second.redemption_id)).outcome == ACCEPTED
+
+
+async def test_what_staff_stopped_stays_stopped(counter: Counter) -> None:
+    """A pass that its use made void is voided by staff as well, and stays so when the use is taken
+    back."""
+    offer = await counter.add_offer(mark=MARK)
+    issued = await counter.club.issue()
+    used = await counter.till.redeem(issued, offer)
+    stop = passes_pb2.VoidPassRequest(ref=by_id(issued), reason="fraud", meta=meta())
+    await counter.club.passes.VoidPass(stop)
+    await counter.till.reverse(used.redemption.redemption_id)
+    now = await counter.club.get(issued)
+    assert (now.state, now.void_reason) == (Pass.STATE_VOIDED, "fraud")
+
+
+async def test_fewer_uses_than_there_were(counter: Counter) -> None:
+    """An offer that is lowered to two uses gives no third, though the first was taken back."""
+    offer = await counter.add_offer(max_uses=3)
+    issued = await counter.club.issue()
+    answers = [await counter.till.redeem(issued, offer) for _ in range(3)]
+    await counter.till.reverse(answers[0].redemption.redemption_id)
+    lowered = UpdateOfferRequest(offer_id=offer.offer_id, offer=Offer(max_uses=2), meta=meta())
+    lowered.update_mask.paths.append("max_uses")
+    await counter.manage.UpdateOffer(lowered)
+    third = await counter.till.redeem(issued, offer)
+    assert (third.reason, third.uses) == (scans.REFUSAL_REASON_ALREADY_REDEEMED, 2)

@@ -27,6 +27,7 @@ from tests.support.balances import (
 from tests.support.bundles import verify
 from tests.support.refusals import refused
 from tests.support.service import Club, authority, by_id, meta
+from tests.support.small_card import small_card
 from tests.support.voiding import void
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -273,3 +274,26 @@ async def test_pages_of_entries(till: Till) -> None:
             break
         request.page_token = page.next_page_token
     assert seen == [7, 6, 5, 4, 3, 2, 1]
+
+
+async def test_programs_share_no_account(till: Till) -> None:
+    """A pass joins no account of another program, whose units are others."""
+    tenant = till.club.tenant
+    program_id = await tenant.add_program()
+    template_id = await tenant.add_template(program_id, small_card())
+    await tenant.publish(template_id)
+    other = Club(tenant=tenant, program_id=program_id, template_id=template_id)
+    ours, theirs = await till.issue(), await other.issue()
+    join = pb.JoinAccountRequest(ref=by_id(theirs), account_of=by_id(ours), meta=meta())
+    assert set((await refused(till.stub.JoinAccount(join))).fields) == {"account_of"}
+
+
+async def test_units_posted_at_once_are_both_shown(till: Till) -> None:
+    """Points and money that are posted to a pass at the same time are both on it then."""
+    await till.set_unit("EUR", BalanceUnit.KIND_MONEY, slot="balance")
+    passes = [await till.issue() for _ in range(8)]
+    for each in passes:
+        await asyncio.gather(till.post(each, 7), till.post(each, 500, unit="EUR"))
+    shown = [await till.club.get(each) for each in passes]
+    assert {each.values["points"].integer for each in shown} == {7}
+    assert {each.values["balance"].money.minor_units for each in shown} == {500}

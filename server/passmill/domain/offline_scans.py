@@ -43,6 +43,7 @@ _CONFLICTS: Final = frozenset(
         RefusalReason.ALREADY_CHECKED_IN,
         RefusalReason.NOT_CHECKED_IN,
         RefusalReason.NOT_YOUR_STEP,
+        RefusalReason.OFFER_ENDED,
     }
 )
 

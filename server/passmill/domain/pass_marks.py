@@ -4,8 +4,10 @@ form in, values in the stored form out; whether they fit the template its rules 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from passmill.domain.offers import Offer, OfferId
 from passmill.domain.passes import PassState, WalletPass
@@ -19,6 +21,8 @@ from passmill.domain.values import (
     value_to_json,
 )
 
+_BY_USE: Final = re.compile(r"offer [0-9a-f-]{36} used up")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
@@ -31,6 +35,13 @@ class Marked:
 def void_reason(offer_id: OfferId) -> str:
     """Why a pass is void that its use made so."""
     return f"offer {offer_id} used up"
+
+
+def is_voided_by_use(wallet_pass: WalletPass) -> bool:
+    """Whether it is void because of a use, and good again once that is taken back."""
+    return wallet_pass.state is PassState.VOIDED and bool(
+        _BY_USE.fullmatch(wallet_pass.void_reason or "")
+    )
 
 
 def marked(current: WalletPass, offer: Offer, slots: Iterable[Slot], *, uses: int) -> Marked:

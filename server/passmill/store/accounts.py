@@ -41,9 +41,13 @@ async def settle_account(tx: Transaction, pass_id: PassId) -> AccountId:
     return (await settle_accounts(tx, [pass_id]))[pass_id]
 
 
-async def lock_membership(tx: Transaction, pass_id: PassId) -> None:
-    """Lets nobody post for this pass, or settle its account, until the transaction ends."""
-    await tx.execute("SELECT pg_advisory_xact_lock($1, $2)", _LOCK_SPACE, _bucket(pass_id))
+async def lock_membership(tx: Transaction, pass_ids: Sequence[PassId]) -> None:
+    """Lets nobody post for these passes, or settle their accounts, until the transaction ends."""
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock($1, bucket) FROM unnest($2::int[]) AS bucket",
+        _LOCK_SPACE,
+        sorted({_bucket(pass_id) for pass_id in pass_ids}),
+    )
 
 
 async def sharing_passes(tx: Transaction, account_ids: Sequence[AccountId]) -> list[PassId]:

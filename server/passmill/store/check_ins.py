@@ -54,19 +54,22 @@ async def check_out(
     scanner_id: ScannerId | None,
     staff: str,
     out_time: datetime,
+    begun_by: datetime | None = None,
 ) -> CheckIn | None:
-    """Ends the stay of a pass at a venue, None when there is none. It ends no sooner than it began:
-    clocks of scanners differ."""
+    """Ends the stay of a pass at a venue, None when there is none; with `begun_by` only one that
+    had begun then. It ends no sooner than it began: clocks of scanners differ."""
     row = await tx.fetch_one(
         "UPDATE check_ins SET out_time = greatest(in_time, $4), out_scanner_id = $5, out_staff = $6"  # noqa: S608 - our own columns
         f" WHERE tenant_id = $1 AND pass_id = {origin_of('$2')} AND venue_id = $3"
-        f" AND out_time IS NULL RETURNING {_COLUMNS}",
+        " AND out_time IS NULL AND ($7::timestamptz IS NULL OR in_time <= $7)"
+        f" RETURNING {_COLUMNS}",
         tx.tenant_id,
         pass_id,
         venue_id,
         out_time,
         scanner_id,
         staff,
+        begun_by,
     )
     return None if row is None else _check_in(row, pass_id)
 

@@ -81,10 +81,12 @@ class AccountInHand:
             return EntryRefusal.PASS_EXPIRED
         return None
 
-    async def post(self, draft: NewEntry) -> Posted:
+    async def post(self, draft: NewEntry, *, is_judged: bool = False) -> Posted:
         """Posts an entry and shows the account on its passes. What is earned or spent needs a pass
-        that is usable, unless it was held, or posted, before. AppError REQUEST_ID_REUSED."""
-        needs_pass = draft.kind in (EntryKind.EARN, EntryKind.BURN) and draft.hold_id is None
+        that is usable, unless it was held, or posted, before; `is_judged`: that it was is known.
+        AppError REQUEST_ID_REUSED."""
+        is_of_use = draft.kind in (EntryKind.EARN, EntryKind.BURN)
+        needs_pass = is_of_use and draft.hold_id is None and not is_judged
         if needs_pass and (refusal := self.refusal()):
             kept = await find_entry_of_request(self.tx, draft.request_id)
             if kept is None:
@@ -105,11 +107,12 @@ class AccountInHand:
             "balance": entry.balance_after,
             "entry_id": str(entry.entry_id),
         }
-        standing = await read_standing(self.tx, self.rules, self.account_id, now=self.now)
         shared = await sharing_passes(self.tx, [self.account_id])
         if any(each != pass_id for each in shared):
             await enqueue_show_balances(self.tx, [self.account_id])
         current = await self.in_hand.lock()
+        # Read under the pass's lock: who posted another unit before has committed.
+        standing = await read_standing(self.tx, self.rules, self.account_id, now=self.now)
         altered = with_standing(prepared.before, current, self.rules, standing)
         if altered.slot_values != current.slot_values:
             kind = EventKind.BALANCE_POSTED

@@ -22,17 +22,11 @@ from passmill.store.outbox import insert_event
 from passmill.usecases.find_desk import FindDesk
 from passmill.usecases.judge_passes import JudgedPass, JudgePasses
 from passmill.usecases.mutation import Answer, Mutation, Mutator
-from passmill.usecases.redeem_pass import is_late, require_scan_time
+from passmill.usecases.redeem_pass import CLOCK_LEEWAY, is_late, require_scan_time
 from passmill.usecases.resolve_scan import ResolveScan, ScanRef
 
 # Who is inside may go out and come in again: a ticket that was redeemed at the gate is used up.
 _LET_IN: Final = frozenset({ScanState.VALID, ScanState.USED_UP})
-_REFUSALS: Final = {
-    ScanState.EXPIRED: RefusalReason.EXPIRED,
-    ScanState.VOIDED: RefusalReason.VOIDED,
-    ScanState.NOT_YET_VALID: RefusalReason.NOT_YET_VALID,
-    ScanState.WRONG_VENUE: RefusalReason.WRONG_VENUE,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +113,17 @@ class CheckPass:
             return found
         if len(found) > 1:
             return RefusalReason.SEVERAL_PASSES
-        [judged] = await self._judge_passes(caller, desk, found, at=wanted.scan_time or now)
+        [judged] = await self._judge_passes(
+            caller, desk, found, at=min(wanted.scan_time or now, now)
+        )
         return judged
+
+
+def _refusal_of(state: ScanState, desk: Desk) -> RefusalReason | None:
+    # Whose turn it is in a chain keeps nobody out but at a partner's desk.
+    if state in _LET_IN or (state is ScanState.NOT_YOUR_STEP and not desk.partner):
+        return None
+    return RefusalReason.UNKNOWN_CODE if state is ScanState.UNKNOWN else RefusalReason[state.name]
 
 
 async def _check(
@@ -135,7 +138,7 @@ async def _check(
     if isinstance(found, RefusalReason):
         return CheckResult(reason=found, pass_id="", state=ScanState.UNKNOWN, check_in=None)
     pass_id = found.listed.wallet_pass.pass_id
-    scan_time = wanted.scan_time or now
+    scan_time = min(wanted.scan_time or now, now)
     reason: RefusalReason | None = None
     if wanted.is_out:
         # Whatever became of the pass meanwhile: who is inside may leave.
@@ -146,11 +149,12 @@ async def _check(
             scanner_id=desk.scanner_id,
             staff=wanted.staff,
             out_time=scan_time,
+            begun_by=scan_time + CLOCK_LEEWAY if wanted.is_offline else None,
         )
         if stay is None:
             reason = RefusalReason.NOT_CHECKED_IN
-    elif found.state not in _LET_IN:
-        stay, reason = None, _REFUSALS[found.state]
+    elif (refusal := _refusal_of(found.state, desk)) is not None:
+        stay, reason = None, refusal
     else:
         stay = CheckIn(
             check_in_id=CheckInId(new_uuid()),

@@ -8,6 +8,7 @@ from datetime import datetime
 from passmill.domain.clock import Clock
 from passmill.domain.ids import PassId
 from passmill.domain.ledger import AccountId, EntryRefusal
+from passmill.errors import invalid_field
 from passmill.store.accounts import (
     insert_pass_account,
     lock_membership,
@@ -39,9 +40,12 @@ class JoinAccount:
         self, mutation: Mutation[Joined], *, ref: PassRef, account_of: PassRef
     ) -> Answer:
         """The answer with the pass's account. Refused with ACCOUNT_IN_USE when the pass has entries
-        of its own, has joined another account, or others have joined its own. AppError NOT_FOUND.
+        of its own, has joined another account, or others have joined its own. AppError NOT_FOUND;
+        INVALID_FIELD for passes of two programs.
         """
         listed, other = await self._find_pass.many(mutation.caller, [ref, account_of])
+        if listed.program_id != other.program_id:
+            raise invalid_field("account_of", "is of another program, which has other units")
 
         async def work(tx: Transaction) -> Joined:
             return await join(
@@ -56,7 +60,7 @@ class JoinAccount:
 
 async def join(tx: Transaction, pass_id: PassId, other_id: PassId, *, now: datetime) -> Joined:
     """Lets a pass share another's account, before this transaction locks anything else."""
-    await lock_membership(tx, pass_id)
+    await lock_membership(tx, [pass_id, other_id])
     wanted = await settle_account(tx, other_id)
     account_id = await settle_account(tx, pass_id)
     if account_id == wanted:

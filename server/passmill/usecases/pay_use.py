@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 from passmill.domain.ids import derived_uuid
-from passmill.domain.ledger import Balance, EntryKind, EntryRefusal, NewEntry
+from passmill.domain.ledger import Balance, EntryKind, NewEntry
 from passmill.domain.redemptions import Redemption
 from passmill.domain.scans import RefusalReason
 from passmill.store.database import Transaction
@@ -14,17 +13,12 @@ from passmill.store.ledger import find_entry_of_request
 from passmill.usecases.account_in_hand import AccountInHand
 from passmill.usecases.edit_pass import PassInHand
 
-_REFUSALS: Final = {
-    EntryRefusal.PASS_VOIDED: RefusalReason.VOIDED,
-    EntryRefusal.PASS_EXPIRED: RefusalReason.EXPIRED,
-}
-
 
 async def pay_use(
     tx: Transaction, in_hand: PassInHand, redemption: Redemption, *, now: datetime
 ) -> Balance | RefusalReason:
     """Burns what a redemption costs, and shows it on the pass, which is locked then: the balance
-    after it, or why it cannot be paid."""
+    after it, or why it cannot be paid. That the pass was good when it was shown has been seen."""
     cost = redemption.cost
     if cost is None:
         raise ValueError("The redemption costs nothing.")
@@ -39,11 +33,12 @@ async def pay_use(
             occur_time=redemption.scan_time,
             reference=f"redemption {redemption.redemption_id}",
             venue=str(redemption.venue_id or ""),
-        )
+        ),
+        is_judged=True,
     )
     if posted.refusal is None:
         return posted.balance
-    return _REFUSALS.get(posted.refusal, RefusalReason.INSUFFICIENT_BALANCE)
+    return RefusalReason.INSUFFICIENT_BALANCE
 
 
 async def pay_back(

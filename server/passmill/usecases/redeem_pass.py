@@ -120,7 +120,7 @@ class RedeemPass:
             desk=desk,
             counter=await self._counters.of(mutation.caller, offer.program_id),
             staff=wanted.staff,
-            scan_time=wanted.scan_time or now,
+            scan_time=min(wanted.scan_time or now, now),
             now=now,
             is_offline=wanted.is_offline or is_late(wanted.scan_time, now=now),
         )
@@ -192,10 +192,11 @@ class RedeemPass:
 
 
 def require_scan_time(scan_time: datetime | None, *, now: datetime, is_offline: bool) -> None:
-    """AppError INVALID_FIELD for a time that has not come, or was too long ago."""
+    """AppError INVALID_FIELD for a time that has not come, or was too long ago. What happened
+    offline has happened: where the clock was ahead, it counts as done now."""
     if scan_time is None:
         return
-    if scan_time > now + CLOCK_LEEWAY:
+    if scan_time > now + CLOCK_LEEWAY and not is_offline:
         raise invalid_field("scan_time", "is in the future; set the clock of this device")
     if scan_time < now - (TOLD_LATER if is_offline else TOLD_AT_ONCE):
         days, way = (

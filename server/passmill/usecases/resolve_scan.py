@@ -13,6 +13,7 @@ from typing import Final
 
 from passmill.domain.barcodes import CodeRefusal
 from passmill.domain.callers import Caller
+from passmill.domain.passes import PassState
 from passmill.domain.rates import Rates
 from passmill.domain.scanners import Desk, ScannerRight
 from passmill.domain.scans import RefusalReason
@@ -68,6 +69,8 @@ class ResolveScan:
             return RefusalReason.RIGHT_MISSING
         if ref.phone is not None:
             found = await self._by_phone(caller, ref.phone)
+            good = [each for each in found if each.wallet_pass.state is not PassState.VOIDED]
+            found = good or found
             if len(found) > 1:
                 return RefusalReason.SEVERAL_PASSES
             if not found:

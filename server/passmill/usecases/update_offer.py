@@ -12,6 +12,7 @@ from passmill.domain.clock import Clock
 from passmill.domain.ids import parse_uuid
 from passmill.domain.offers import Offer, OfferId, OfferState
 from passmill.errors import AppError, etag_mismatch, invalid_field, not_found
+from passmill.store.chains import get_chain
 from passmill.store.database import Database, Transaction
 from passmill.store.offers import get_offer, lock_offer, write_offer
 from passmill.store.outbox import insert_event
@@ -81,6 +82,7 @@ class UpdateOffer:
             await require_venues(tx, checked.venue_ids)
             changed = replace(offer, **changes)
             require_order(changed.valid_from, changed.valid_until)
+            await _require_payable(tx, changed)
             return changed
 
         return await self._change(mutation, before.offer_id, "offer.updated", work)
@@ -121,3 +123,12 @@ class UpdateOffer:
         answer = await self._mutator.run(mutation, work)
         self._counters.forget()
         return answer
+
+
+async def _require_payable(tx: Transaction, offer: Offer) -> None:
+    """AppError INVALID_FIELD for a cost that the offer's step of a chain cannot have."""
+    if offer.cost is None or offer.chain_id is None:
+        return
+    chain = await get_chain(tx, offer.chain_id)
+    if any(step.next_revision for step in chain.steps if step.offer_id == offer.offer_id):
+        raise invalid_field("offer.cost", "cannot be for a step with a next_revision")

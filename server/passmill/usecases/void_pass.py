@@ -5,6 +5,9 @@ This must be possible at any time, so it does not wait for somebody who can sign
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from passmill.domain.pass_marks import is_voided_by_use
 from passmill.domain.passes import WalletPass
 from passmill.signing.revisions import LoadedRevision
 from passmill.usecases.change_pass import ChangePass, PassChange
@@ -22,9 +25,12 @@ class VoidPass:
     async def __call__(
         self, mutation: Mutation[IssuedPass], *, ref: PassRef, etag: str, reason: str
     ) -> Answer:
-        """The answer with the voided pass. AppError PASS_VOIDED when it already is."""
+        """The answer with the voided pass. AppError PASS_VOIDED when it already is, but by a use:
+        then it stays so when that is taken back."""
 
         def alter(current: WalletPass, _: LoadedRevision, __: LoadedRevision) -> WalletPass:
+            if is_voided_by_use(current):
+                return replace(current, void_reason=reason)
             return current.voided(reason)
 
         return await self._change_pass(
