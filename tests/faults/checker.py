@@ -7,9 +7,10 @@ Run as a program; prints one JSON object and exits with 1 when anything is wrong
         --bundles FOLDER --root root.pem --database URL --tenant 4711
 
 What must hold: each recipient of the file has one result, which succeeded, and one pass; no two
-results share a pass, a serial number or a reference id; the table holds those passes and no other;
-each is signed; each bundle is a zip whose manifest fits its files, whose signature openssl
-verifies, and which shows its own recipient's name and number.
+results share a pass, a serial number, a reference id or a claim link; the table holds those passes
+and no other; each is signed, and has the claim link that its result names and no other; each bundle
+is a zip whose manifest fits its files, whose signature openssl verifies, and which shows its own
+recipient's name and number.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Result:
     pass_id: str
     serial_number: str
     reference_id: str
+    claim_token: str
 
 
 def main() -> int:
@@ -82,6 +84,7 @@ def result_of(row: Mapping[str, str]) -> Result:
         pass_id=row["pass_id"],
         serial_number=row["serial_number"],
         reference_id=row["reference_id"],
+        claim_token=row["claim_url"].rpartition("/")[2],
     )
 
 
@@ -96,6 +99,7 @@ def compare(names: Mapping[str, str], results: list[Result]) -> dict[str, int]:
         "wrong_same_pass": shared(each.pass_id for each in results),
         "wrong_same_serial": shared(each.serial_number for each in results),
         "wrong_same_reference": shared(each.reference_id for each in results),
+        "wrong_same_link": shared(each.claim_token for each in results),
     }
 
 
@@ -105,7 +109,7 @@ def shared(values: Iterator[str]) -> int:
 
 
 async def look_into(url: str, tenant: int, results: list[Result]) -> dict[str, int]:
-    """The table of passes against the results."""
+    """The tables of passes and of claim links against the results."""
     connection = await asyncpg.connect(url, timeout=30)
     try:
         await connection.execute(f"SET passmill.tenant_id = '{tenant}'")
@@ -114,17 +118,27 @@ async def look_into(url: str, tenant: int, results: list[Result]) -> dict[str, i
             " WHERE tenant_id = $1",
             tenant,
         )
+        linked = await connection.fetch(
+            "SELECT pass_id::text AS pass_id, token_hash FROM claim_links WHERE tenant_id = $1",
+            tenant,
+        )
         intents = await connection.fetchval("SELECT count(*) FROM signing_intents")
     finally:
         await connection.close(timeout=5)
     table = {row["pass_id"] for row in stored}
     told = {each.pass_id for each in results}
+    links = Counter((row["pass_id"], row["token_hash"]) for row in linked)
+    told_links = Counter(
+        (each.pass_id, hashlib.sha256(each.claim_token.encode()).digest()) for each in results
+    )
     return {
         "passes": len(stored),
         "wrong_untold_pass": len(table - told),
         "wrong_missing_pass": len(told - table),
         "wrong_unsigned": sum(1 for row in stored if row["unsigned"]),
         "wrong_left_intents": intents,
+        "wrong_untold_link": (links - told_links).total(),
+        "wrong_missing_link": (told_links - links).total(),
     }
 
 

@@ -38,6 +38,7 @@ from passmill_client import Client, PassmillError, pass_draft
 from passmill_client.messages import (
     IMAGE_ROLE_ICON,
     Campaign,
+    CampaignLinks,
     IssueAction,
     Recipient,
     TemplateContent,
@@ -148,6 +149,7 @@ def serve(folder: Path, *, fail_at: str) -> Iterator[LocalService]:
         "PASSMILL_WORKER__HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "PASSMILL_FAIL_AT": fail_at,
         "PASSMILL_LOG__LEVEL": "error",
+        "PASSMILL_PUBLIC_URL": "https://passes.example",
     }
     stop = threading.Event()
     with LocalService(
@@ -200,7 +202,8 @@ def load(service: LocalService, club: Club, path: Path) -> str:
         rows = list(csv.DictReader(file))
     with Client(service.api_address, club.issue_key) as client:
         campaign = client.create_campaign(
-            "under fire", action=IssueAction(template_id=club.template_id)
+            "under fire",
+            action=IssueAction(template_id=club.template_id, claim_links=CampaignLinks()),
         )
         for number in range(STREAMS):
             stream = client.create_recipient_stream(campaign.campaign_id)

@@ -254,9 +254,10 @@ def retry_recipients(
 def export_results(
     campaign_id: str, *, after: pb.ResultPlace | None = None, **options: Unpack[ReadOptions]
 ) -> Feed[RecipientResult]:
-    """Gives all recipients and what became of them, in their order, from behind the place `after`.
-    A connection that breaks is made again, and goes on behind the last one received. Scope:
-    read."""
+    """Gives all recipients and what became of them, in their order, from behind the place `after`;
+    with their `claim_url` where the campaign makes links (`IssueAction.claim_links`). A connection
+    that breaks is made again, and goes on behind the last one received. Scope: read, and issue to
+    see links."""
 
     def call_after(last: RecipientResult | None) -> Call[Sequence[RecipientResult]]:
         place = after
