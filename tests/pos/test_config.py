@@ -28,6 +28,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"), max_siz
         scanner_id=texts,
         staff=texts,
         queue_file=texts,
+        bundle_file=texts,
         timeout_seconds=st.floats(0.1, 30),
     )
 )

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -238,3 +239,55 @@ def test_a_file_that_cannot_be_used_is_told(path: Path, clock: Clock) -> None:
     database.close()
     with pytest.raises(QueueUnusable, match="99"):
         Queue(path, now=clock)
+
+
+USE = Intent(
+    action=Action.REDEEM,
+    name=PassName(by=NamedBy.BARCODE, text="P.x"),
+    offer_id="coffee",
+)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "is_use"),
+    [
+        (None, True),
+        (Verdict.DONE, True),
+        (Verdict.CONFLICT, True),
+        (Verdict.REFUSED, False),
+        (Verdict.INVALID, False),
+    ],
+)
+def test_what_counts_as_a_use(queue: Queue, verdict: Verdict | None, is_use: bool) -> None:
+    """A redemption that is kept, done, or found to conflict is a use of its barcode; one that was
+    refused, or is only being tried, is none, and none is another barcode's, offer's or action's."""
+    first, second = note(queue, USE), note(queue, USE)
+    if verdict is None:
+        assert queue.keep_use(first, at_most=1, is_tried=False) is None
+    else:
+        queue.finish(first, Outcome(verdict=verdict, facts={"redemption_id": "r1"}))
+    for other in (
+        replace(USE, offer_id="tea"),
+        replace(USE, action=Action.CHECK_IN),
+        replace(USE, name=PassName(by=NamedBy.BARCODE, text="P.y")),
+    ):
+        queue.keep(note(queue, other), is_tried=False)
+    used = queue.keep_use(second, at_most=1, is_tried=True, problem="unavailable")
+    assert (used is None) != is_use
+    assert used is None or used.key == first.key
+    found = queue.find(second.key)
+    assert found is not None
+    assert (found.state, found.is_tried, found.problem) == (
+        (EntryState.TRYING, True, "") if is_use else (EntryState.KEPT, True, "unavailable")
+    )
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DONE, Verdict.REFUSED])
+def test_a_use_taken_back_is_none(queue: Queue, verdict: Verdict) -> None:
+    """A use that was taken back here is none; one whose reversal was refused is."""
+    first, second = note(queue, USE), note(queue, USE)
+    queue.finish(first, Outcome(verdict=Verdict.DONE, facts={"redemption_id": "r1"}))
+    reversal = Intent(action=Action.REVERSE_REDEMPTION, name=None, target_id="r1")
+    queue.finish(note(queue, reversal), Outcome(verdict=verdict))
+    used = queue.keep_use(second, at_most=1, is_tried=False)
+    assert (used is None) == (verdict is Verdict.DONE)

@@ -11,7 +11,8 @@ from tests.pos.till import ROOT
 
 
 def test_the_wheel(tmp_path: Path) -> None:
-    """The wheel has the package and its command, and needs the client alone."""
+    """The wheel has the package and its command, and needs the client, and what checks
+    signatures."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),
@@ -32,7 +33,10 @@ def test_the_wheel(tmp_path: Path) -> None:
     assert "passmill_pos/py.typed" in names
     assert "passmill-pos = passmill_pos.command:main" in scripts
     needs = [line for line in about.splitlines() if line.startswith("Requires-Dist")]
-    assert needs == ["Requires-Dist: passmill-client==0.1.0"]
+    assert needs == [
+        "Requires-Dist: cryptography>=46",
+        "Requires-Dist: passmill-client==0.1.0",
+    ]
 
 
 def test_nothing_of_the_server_is_loaded() -> None:

@@ -59,9 +59,11 @@ class Till:
         """Starts a command in a process of its own, its input and output at hand."""
         return self._start("passmill_pos", *words)
 
-    def start_dying(self, moment: int, *words: str) -> subprocess.Popen[str]:
-        """The same, killed at a moment that `dying_till` says."""
-        return self._start("tests.pos.dying_till", str(moment), *words)
+    def start_dying(
+        self, moment: int, *words: str, module: str = "tests.pos.dying_till"
+    ) -> subprocess.Popen[str]:
+        """The same, killed at a moment that the module says."""
+        return self._start(module, str(moment), *words)
 
     def _start(self, module: str, *words: str) -> subprocess.Popen[str]:
         paths = {"PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])}

@@ -11,7 +11,8 @@ from passmill_pos.wedge import GUARD_SECONDS
 
 _EXIT_STATUSES = """exit status:
   0 done   1 refused, or not good   2 called wrongly   3 not reached: kept, sent later
-  4 not allowed   5 not reached, nothing is kept   6 failed"""
+  4 not allowed   5 not reached, nothing is kept   6 failed
+  7 not reached, and as far as can be seen without the service it is good"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +40,8 @@ def parser() -> argparse.ArgumentParser:
         )
 
     add("find", "look passes up by reference id or telephone number", _which())
-    add("verify", "say what a pass is worth, here and now", _which())
+    verify = add("verify", "say what a pass is worth, here and now", _which())
+    verify.add_argument("--offline", action="store_true", help="do not try the service")
     redeem = add("redeem", "redeem an offer", _which(), _change())
     redeem.add_argument("--offer", required=True, metavar="OFFER_ID", help="which offer")
     add("check-in", "check a pass in at this venue", _which(), _change())
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     enrol.add_argument(
         "--keep-queue", action="store_true", help="send what is kept as the new scanner's"
     )
+    add("sync-bundle", "fetch what it takes to check signed barcodes without the service")
     queue = add("queue", "look after what is kept")
     actions = queue.add_subparsers(dest="queue_action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", parents=[common], help="what waits to be sent")

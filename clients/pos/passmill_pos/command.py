@@ -16,17 +16,20 @@ from uuid import uuid4
 
 from passmill_client import Client, PassmillError
 from passmill_pos import arguments
-from passmill_pos.answers import outcome_of_error
+from passmill_pos.answers import is_unreached, outcome_of_error
 from passmill_pos.config import Config, ConfigWrong, config_path, read_config
-from passmill_pos.desk import Desk
+from passmill_pos.desk import RETRY_AFTER, Desk
 from passmill_pos.draining import Drain
 from passmill_pos.enrolling import enrol
 from passmill_pos.intents import Action, Intent
+from passmill_pos.offline_bundle import BundleFile
+from passmill_pos.offline_checks import OfflineChecks
 from passmill_pos.outcomes import ExitStatus
 from passmill_pos.printing import Printer
 from passmill_pos.queue_file import KeyReused, Queue, QueueUnusable
 from passmill_pos.scanned_text import PassName, read_scan
 from passmill_pos.service import Service
+from passmill_pos.syncing import sync_bundle
 from passmill_pos.wedge import Wedge
 
 KEEP_DONE: Final = timedelta(days=30)
@@ -79,25 +82,39 @@ class _Counter:
 
     def run(self) -> ExitStatus:
         """The command."""
+        others = {
+            "enrol": self._enrol,
+            "queue": self._queue_action,
+            "reverse": self._reverse,
+            "sync-bundle": self._sync_bundle,
+            "wedge": self._wedge,
+        }
         match self._parsed.command:
             case "find" | "verify":
-                return self._look(self._service(), self._named())
-            case "wedge":
-                return self._wedge()
-            case "enrol":
-                return self._enrol()
-            case "queue":
-                return self._queue_action()
-            case "reverse":
-                return self._reverse()
+                is_offline = self._parsed.command == "verify" and self._parsed.offline
+                return self._look(self._service(), self._named(), is_offline=is_offline)
+            case name if name in others:
+                return others[name]()
             case name:
                 name_of_pass = self._named()
                 desk, _ = self._desk()
                 return self._act(desk, name_of_pass, _ACTIONS[name], key=self._parsed.key)
 
-    def _look(self, service: Service, name: PassName) -> ExitStatus:
+    def _look(
+        self, service: Service, name: PassName, *, is_offline: bool, queue: Queue | None = None
+    ) -> ExitStatus:
+        """`queue`: where it is noted whether the service is reached."""
         command = "find" if self._parsed.command == "find" else "verify"
-        return self._printer.seen(command, service.verify(name, venue_id=self._config.venue_id))
+        if not is_offline and not (queue and queue.is_unreached(within=RETRY_AFTER)):
+            try:
+                answer = service.verify(name, venue_id=self._config.venue_id)
+                return self._printer.seen(command, answer)
+            except PassmillError as error:
+                if command == "find" or not is_unreached(error):
+                    raise
+                if queue:
+                    queue.note_reached(False)
+        return self._printer.failed(command, self._checks().check(name).outcome)
 
     def _act(self, desk: Desk, name: PassName, action: Action, *, key: str | None) -> ExitStatus:
         parsed = self._parsed
@@ -142,7 +159,7 @@ class _Counter:
             if action is not None:
                 return self._act(desk, name, action, key=None)
             try:
-                return self._look(service, name)
+                return self._look(service, name, is_offline=parsed.offline, queue=self._queue)
             except PassmillError as error:
                 return self._printer.failed("verify", outcome_of_error(error))
 
@@ -198,6 +215,22 @@ class _Counter:
             },
         )
 
+    def _sync_bundle(self) -> ExitStatus:
+        file = self._bundle_file()
+        synced = sync_bundle(self._service(), file, venue_id=self._config.venue_id)
+        bundle = synced.bundle
+        return self._printer.facts(
+            "sync-bundle",
+            {
+                "keys": len(bundle.keys),
+                "voided": bundle.voided_count,
+                "offers": len(bundle.max_uses),
+                "valid_until": bundle.valid_until.isoformat(),
+                "is_unchanged": synced.is_unchanged,
+                "file": str(file.path),
+            },
+        )
+
     def _queue_action(self) -> ExitStatus:
         parsed = self._parsed
         if parsed.queue_action == "list":
@@ -223,7 +256,15 @@ class _Counter:
         self._queue.forget(before=_now() - KEEP_DONE)
         service = self._service()
         drain = Drain(service=service, queue=self._queue)
-        return Desk(service=service, queue=self._queue, drain=drain), drain
+        desk = Desk(service=service, queue=self._queue, drain=drain, checks=self._checks())
+        return desk, drain
+
+    def _checks(self) -> OfflineChecks:
+        return OfflineChecks(self._bundle_file(), now=_now)
+
+    def _bundle_file(self) -> BundleFile:
+        path = self._config.bundle_path(self._environ)
+        return BundleFile(path, api_key=self._config.api_key)
 
     def _open_queue(self) -> None:
         path = self._config.queue_path(self._environ)

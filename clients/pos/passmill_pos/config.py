@@ -23,6 +23,7 @@ _VARIABLES: Final = {
     "venue_id": "PASSMILL_POS_VENUE_ID",
     "staff": "PASSMILL_POS_STAFF",
     "queue_file": "PASSMILL_POS_QUEUE_FILE",
+    "bundle_file": "PASSMILL_POS_BUNDLE_FILE",
     "timeout_seconds": "PASSMILL_POS_TIMEOUT_SECONDS",
 }
 _NUMBERS: Final = frozenset({"timeout_seconds"})
@@ -40,7 +41,8 @@ class Config:
     `address`: host:port. `api_key`: the scanner's. `ca_file`: PEM, instead of the well-known roots;
     `plaintext`: beyond this machine something else encrypts. `venue_id`: where it is.
     `scanner_id`: empty when the key is no scanner's. `staff`: said with each scan unless a command
-    says otherwise. `queue_file`: empty for the usual one. `timeout_seconds`: of a call.
+    says otherwise. `queue_file`, `bundle_file`: empty for the usual ones. `timeout_seconds`: of a
+    call.
     """
 
     address: str = ""
@@ -51,6 +53,7 @@ class Config:
     scanner_id: str = ""
     staff: str = ""
     queue_file: str = ""
+    bundle_file: str = ""
     timeout_seconds: float = TIMEOUT_SECONDS
 
     @property
@@ -68,6 +71,12 @@ class Config:
         if self.queue_file:
             return Path(self.queue_file)
         return _folder(environ, "XDG_STATE_HOME", ".local/state") / "passmill-pos" / "queue.sqlite3"
+
+    def bundle_path(self, environ: Mapping[str, str]) -> Path:
+        """Where what offline checks need is: beside the queue, unless the setting says."""
+        if self.bundle_file:
+            return Path(self.bundle_file)
+        return self.queue_path(environ).with_name("offline-bundle.json")
 
 
 def config_path(environ: Mapping[str, str]) -> Path:

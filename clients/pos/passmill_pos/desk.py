@@ -20,6 +20,7 @@ from passmill_pos.intents import (
     Intent,
     PayStep,
 )
+from passmill_pos.offline_checks import CheckResult, OfflineCheck, OfflineChecks
 from passmill_pos.outcomes import Json, Outcome, Verdict
 from passmill_pos.queue_file import Queue
 from passmill_pos.service import NoSuchPass, Service
@@ -46,7 +47,10 @@ class Done:
 class Desk:
     """One counter. QueueUnusable, KeyReused: nothing was begun."""
 
-    def __init__(self, *, service: Service, queue: Queue, drain: Drain) -> None:
+    def __init__(
+        self, *, service: Service, queue: Queue, drain: Drain, checks: OfflineChecks
+    ) -> None:
+        self._checks = checks
         self._service = service
         self._queue = queue
         self._drain = drain
@@ -76,14 +80,46 @@ class Desk:
     def _not_tried(self, entry: Entry, is_new: bool) -> Outcome:
         if not is_new:
             if entry.state is EntryState.TRYING:
-                self._queue.keep(entry, is_tried=entry.is_tried)
-            return _kept(entry)
+                return self._keep(entry, is_tried=entry.is_tried)
+            return self._kept(entry)
         if entry.intent.action in ONLINE:
             # Nobody knows what there is to pay with, nor whether it may still be taken back.
             self._queue.drop(entry.key)
             return Outcome(verdict=Verdict.UNREACHED, reason="unavailable")
-        self._queue.keep(entry, is_tried=False)
-        return _kept(entry)
+        return self._keep(entry, is_tried=False)
+
+    def _keep(self, entry: Entry, *, is_tried: bool, problem: str = "") -> Outcome:
+        """Keeps it to be sent later, unless it is seen without the service that it is not good."""
+        intent = entry.intent
+        if intent.name is None or intent.action is Action.PAY or entry.pass_id:
+            # There is nothing to check, or the service knows the pass by this name.
+            self._queue.keep(entry, is_tried=is_tried, problem=problem)
+            return self._kept(entry)
+        check = self._checks.check(intent.name)
+        at_most = 0
+        if check.pass_id and intent.action is Action.REDEEM:
+            at_most = self._checks.max_uses(intent.offer_id)
+        outcome = check.outcome
+        if check.result is not CheckResult.REFUSED:
+            if not at_most:
+                self._queue.keep(entry, is_tried=is_tried, problem=problem)
+                return _kept(check)
+            first = self._queue.keep_use(entry, at_most=at_most, is_tried=is_tried, problem=problem)
+            if first is None:
+                return _kept(check)
+            outcome = _used_up(first)
+        self._queue.finish(entry, outcome)
+        return outcome
+
+    def _kept(self, entry: Entry) -> Outcome:
+        """What is told of what is sent later."""
+        if entry.intent.action is Action.PAY:
+            if entry.step is not PayStep.CAPTURE:
+                return Outcome(verdict=Verdict.UNREACHED, reason="unavailable")
+            return Outcome(verdict=Verdict.KEPT, facts=json.loads(entry.details)["facts"])
+        if entry.intent.name is None or entry.pass_id:
+            return Outcome(verdict=Verdict.KEPT)
+        return _kept(self._checks.check(entry.intent.name))
 
     def _send_kept(self, entry: Entry) -> Outcome:
         drained = self._drain.send(entry)
@@ -93,7 +129,7 @@ class Desk:
         stopped = drained.stopped
         if stopped is not None and stopped.verdict is not Verdict.UNREACHED:
             return stopped
-        return _kept(entry)
+        return self._kept(entry)
 
     def _try(self, entry: Entry, is_new: bool) -> Outcome:
         try:
@@ -144,19 +180,24 @@ class Desk:
         if entry.intent.action is Action.PAY and entry.step is PayStep.NONE:
             self._queue.drop(entry.key)
             return outcome
+        if entry.intent.action is not Action.PAY:
+            return self._keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
         self._queue.keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
-        if entry.intent.action is Action.PAY and entry.step is PayStep.HOLD:
+        if entry.step is PayStep.HOLD:
             return replace(outcome, message="Nothing is paid. What may be held is freed later.")
-        return _kept(entry)
+        return self._kept(entry)
 
 
 def _was_sent(entry: Entry) -> bool:
     return entry.intent.action in SCANS | REVERSALS or bool(entry.pass_id)
 
 
-def _kept(entry: Entry) -> Outcome:
-    if entry.intent.action is Action.PAY:
-        if entry.step is not PayStep.CAPTURE:
-            return Outcome(verdict=Verdict.UNREACHED, reason="unavailable")
-        return Outcome(verdict=Verdict.KEPT, facts=json.loads(entry.details)["facts"])
-    return Outcome(verdict=Verdict.KEPT)
+def _kept(check: OfflineCheck) -> Outcome:
+    return Outcome(verdict=Verdict.KEPT, message=check.message, facts=check.facts)
+
+
+def _used_up(first: Entry) -> Outcome:
+    """What is told of a barcode that had what is to be had, at this till."""
+    refusal = OfflineCheck(result=CheckResult.REFUSED, reason="already_redeemed").outcome
+    used: dict[str, Json] = {"offer_id": first.intent.offer_id, "time": first.noted.isoformat()}
+    return replace(refusal, facts=dict(refusal.facts) | {"first_use": used})

@@ -21,6 +21,7 @@ class ExitStatus(enum.IntEnum):
     NO_RIGHT = 4
     UNREACHED = 5
     FAILED = 6
+    PROVISIONAL = 7
 
 
 class Verdict(enum.StrEnum):
@@ -34,6 +35,7 @@ class Verdict(enum.StrEnum):
     UNREACHED = "unreached"  # not reached, and nothing is to be sent later
     INVALID = "invalid"  # the call is wrong in itself
     FAILED = "failed"
+    PROVISIONAL = "provisional"  # not reached; as far as can be seen here it is good
 
 
 _STATUS: Final[Mapping[Verdict, ExitStatus]] = {
@@ -45,6 +47,7 @@ _STATUS: Final[Mapping[Verdict, ExitStatus]] = {
     Verdict.UNREACHED: ExitStatus.UNREACHED,
     Verdict.INVALID: ExitStatus.USAGE,
     Verdict.FAILED: ExitStatus.FAILED,
+    Verdict.PROVISIONAL: ExitStatus.PROVISIONAL,
 }
 
 

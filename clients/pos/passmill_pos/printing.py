@@ -23,7 +23,12 @@ _SAID: Final[Mapping[Verdict, str]] = {
     Verdict.UNREACHED: "NOT REACHED",
     Verdict.INVALID: "WRONG",
     Verdict.FAILED: "FAILED",
+    Verdict.PROVISIONAL: "NOT CONFIRMED",
 }
+
+
+_SAID_IN_WORDS: Final = frozenset({"offline_check", "provisional"})
+"""Facts for programs, which the message says to people."""
 
 
 class Printer:
@@ -228,6 +233,8 @@ def _offer_line(offer: Mapping[str, Json]) -> str:
 def _facts(facts: Mapping[str, Json]) -> str:
     parts = []
     for name, value in facts.items():
+        if name in _SAID_IN_WORDS:
+            continue
         if isinstance(value, dict):
             parts.append(f"{_words(name)} {value.get('time', '')}".strip())
         elif isinstance(value, list):

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from passmill_pos.intents import Entry, EntryState, Intent, PayStep
-from passmill_pos.outcomes import Outcome
+from passmill_pos.intents import Action, Entry, EntryState, Intent, PayStep
+from passmill_pos.outcomes import Outcome, Verdict
 from passmill_pos.scanned_text import NamedBy, PassName
 
 LONGEST_LEASE_SECONDS: Final = 120.0
@@ -50,6 +50,7 @@ _COLUMNS: Final = (
     "sequence, key, named_by, name, intent, noted_us, state, is_tried, pass_id, step, details,"
     " problem, outcome"
 )
+_USED: Final = frozenset({Verdict.DONE, Verdict.CONFLICT})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -163,6 +164,22 @@ class Queue:
         )
         return replace(entry, state=EntryState.KEPT, is_tried=is_tried, problem=problem)
 
+    def keep_use(
+        self, entry: Entry, *, at_most: int, is_tried: bool, problem: str = ""
+    ) -> Entry | None:
+        """Marks a redemption as sent later, unless the same barcode has used the offer `at_most`
+        times, as far as this queue knows: then it gives the first of these, and marks nothing."""
+        with self._transaction():
+            uses = self._uses_of(entry)
+            if len(uses) >= at_most:
+                return uses[0]
+            self._database.execute(
+                "UPDATE entries SET state = 'kept', is_tried = ?, problem = ?, leased_until = 0"
+                " WHERE sequence = ? AND state <> 'done'",
+                (is_tried, problem, entry.sequence),
+            )
+        return None
+
     def answered(self, entry: Entry) -> Entry:
         """Marks that what the service did under the entry's key is over: it refused it."""
         self._update("is_tried = 0", (), entry)
@@ -244,6 +261,33 @@ class Queue:
         with _usable(self._path):
             since = self._now() - (_EPOCH + timedelta(microseconds=self._fact("unreached")))
         return timedelta(0) <= since < within
+
+    def _uses_of(self, entry: Entry) -> list[Entry]:
+        """What else this barcode was redeemed for with the same offer, and was not taken back here.
+        A conflict is a use too; what is being tried is none yet, and will see this one."""
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS} FROM entries WHERE named_by = ? AND name = ?"  # noqa: S608 - constant
+            " AND sequence <> ? AND state <> 'trying' ORDER BY sequence",
+            (entry.intent.pass_name.by, entry.intent.pass_name.text, entry.sequence),
+        ).fetchall()
+        return [
+            other
+            for other in map(_entry, rows)
+            if other.intent.action is Action.REDEEM
+            and other.intent.offer_id == entry.intent.offer_id
+            and (other.outcome is None or other.outcome.verdict in _USED)
+            and not self._is_reversed(other)
+        ]
+
+    def _is_reversed(self, entry: Entry) -> bool:
+        redemption_id = None if entry.outcome is None else entry.outcome.facts.get("redemption_id")
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS} FROM entries"  # noqa: S608 - constant
+            " WHERE named_by = '' AND name = ? AND state = 'done'",
+            (redemption_id,),
+        ).fetchall()
+        outcomes = [reversal.outcome for reversal in map(_entry, rows)]
+        return any(each is not None and each.verdict is Verdict.DONE for each in outcomes)
 
     def _update(self, change: str, values: Sequence[object], entry: Entry) -> None:
         with self._transaction():

@@ -56,6 +56,17 @@ class Service:
             _scan_ref(name), venue_id=self._venue(venue_id), timeout=self.timeout_seconds
         )
 
+    def offline_bundle(self, digest: bytes) -> messages.GetOfflineBundleResponse:
+        """What offline checks need. `digest`: of what is at hand."""
+        return self._client.get_offline_bundle(digest=digest, timeout=self.timeout_seconds)
+
+    def offers(self, *, venue_id: str) -> Sequence[messages.Offer]:
+        """The offers that are in use here."""
+        config = self._client.get_scanner_config(
+            venue_id=self._venue(venue_id), timeout=self.timeout_seconds
+        )
+        return config.offers
+
     def scan(self, entry: Entry) -> Outcome:
         """Redeems, checks in or checks out, under the entry's key."""
         intent = entry.intent
