@@ -50,9 +50,11 @@ async def test_points_are_on_the_pass(till: Till) -> None:
     and one push each."""
     issued = await till.issue()
     steps = ((100, EARN, 100), (30, BURN, 70), (-5, ADJUST, 65), (10, EXPIRE, 55))
+    entry_ids = []
     for amount, kind, after in steps:
         posted = await till.post(issued, amount, kind)
         assert refusal(posted) == ""
+        entry_ids.append(posted.entry.entry_id)
         assert posted.entry.balance_after == posted.balance.balance == after
         assert await till.shown(issued) == after
     shown = verify(await till.club.bundle(issued), authority())
@@ -64,7 +66,9 @@ async def test_points_are_on_the_pass(till: Till) -> None:
     )
     details = [json.loads(row["detail"]) for row in rows]
     assert [each["balance"] for each in details] == [100, 70, 65, 55]
-    assert all(each["visible"] for each in details)
+    assert [each["amount"] for each in details] == [100, -30, -5, -10]
+    assert [each["entry_id"] for each in details] == entry_ids
+    assert all(each["visible"] and each["unit"] == "points" for each in details)
 
 
 async def test_what_is_not_there_is_not_spent(till: Till) -> None:

@@ -105,14 +105,21 @@ def _mutmut(
     names: Sequence[str] = (),
 ) -> None:
     tools, children = options.tools.absolute(), str(options.children)
-    subprocess.run(
-        [sys.executable, "-m", "tests.mutation.tool", tools, command, children],
-        cwd=folder,
-        env=environment,
-        input="\n".join(names),
-        text=True,
-        check=True,
-    )
+    log = folder / f"{command}.log"
+    _say(f"   {command}: {log.relative_to(ROOT)}")
+    with log.open("w", encoding="utf-8") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.mutation.tool", tools, command, children],
+            cwd=folder,
+            env=environment,
+            input="\n".join(names),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise SystemExit(f"mutmut failed: see {log.relative_to(ROOT)}")
 
 
 def _report(name: str, area: Area, folder: Path) -> bool:

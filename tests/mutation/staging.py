@@ -69,6 +69,7 @@ def _settings(area: Area, seconds_a_test: int) -> str:
         "process_isolation": "forkserver",
         "timeout_constant": _SECONDS_BESIDE_TESTS,
         "timeout_multiplier": _PATIENCE,
+        "debug": True,  # without it nobody hears why a test failed that nothing was changed for
         "track_dependencies": False,
         "use_git_change_detection": False,
         "on_dependency_change": "ignore",

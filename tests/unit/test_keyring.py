@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from passmill.domain.ids import PassId, TenantId
 from passmill.domain.keyring import Keyring
+from passmill.domain.pass_tokens import LAST_GENERATION
 
 MASTER_KEY = bytes(range(32))
 PASS_ID = PassId(UUID("01890a5d-ac96-774b-bcce-b302099a8057"))
@@ -55,6 +56,23 @@ def test_authentication_tokens_differ(
         for tenant, pass_id, generation in (first, second)
     }
     assert len(tokens) == 2
+
+
+def test_generations_of_a_token_are_few() -> None:
+    """A token is known by its generation, up to the last that is given out; of a later one, of
+    another tenant's or a text that is no token there is none."""
+    tokens = Keyring(MASTER_KEY).pass_tokens
+    for generation in range(LAST_GENERATION + 1):
+        token = tokens.of(TENANT, PASS_ID, generation)
+        assert tokens.find_generation(TENANT, PASS_ID, token) == generation
+    others = [
+        tokens.of(TENANT, PASS_ID, LAST_GENERATION + 1),
+        tokens.of(TenantId(8), PASS_ID, 0),
+        "",
+        "\N{SNOWMAN}",
+        "\ud800",  # half a character, as a header read with surrogates may hold
+    ]
+    assert [tokens.find_generation(TENANT, PASS_ID, each) for each in others] == [None] * 5
 
 
 @given(answer=st.binary(max_size=200), context=st.binary(max_size=20))
