@@ -11,8 +11,10 @@ from passmill.jobs.worker import Worker
 from passmill.rpc import balance_service
 from passmill.store.balance_jobs import BalancesPayload
 from passmill.store.jobs import JobKind, open_job_queue
+from passmill.telemetry.balance_metrics import BalanceMetrics
 from passmill.usecases.capture_hold import CaptureHold, ReleaseHold
 from passmill.usecases.edit_pass import EditPass
+from passmill.usecases.expire_balances import ExpireBalances
 from passmill.usecases.find_pass import FindPass
 from passmill.usecases.hold_balance import HoldBalance
 from passmill.usecases.join_account import JoinAccount
@@ -63,6 +65,16 @@ def show_balances(frame: Frame) -> ShowBalances:
         finish_signing=rendering.finish_signing,
         clock=frame.clock,
         metrics=frame.metrics,
+    )
+
+
+def expire_balances(frame: Frame, metrics: BalanceMetrics) -> ExpireBalances:
+    """The worker's upkeep on a frame."""
+    return ExpireBalances(
+        database=frame.database,
+        clock=frame.clock,
+        metrics=metrics,
+        every_seconds=frame.settings.worker.settle_balances_seconds,
     )
 
 

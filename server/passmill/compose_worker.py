@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from passmill.compose_balances import balance_worker, show_balances
+from passmill.compose_balances import balance_worker, expire_balances, show_balances
 from passmill.compose_claims import ClaimServices, open_claims
 from passmill.compose_frame import Frame, open_frame
 from passmill.compose_holders import complete_erasures
@@ -26,11 +26,13 @@ from passmill.store.balance_jobs import BalancesPayload
 from passmill.store.database import Database
 from passmill.store.jobs import JobKind, JobPayload, open_job_queue
 from passmill.store.personalizations import PersonalizationPayload
+from passmill.telemetry.balance_metrics import BalanceMetrics
 from passmill.telemetry.health import Readiness
 from passmill.usecases.change_passes import ChangePasses
 from passmill.usecases.choose_segment import ChooseSegment
 from passmill.usecases.compare_recipients import CompareRecipients
 from passmill.usecases.complete_erasures import CompleteErasures
+from passmill.usecases.expire_balances import ExpireBalances
 from passmill.usecases.forget_recipients import ForgetRecipients
 from passmill.usecases.issue_shard import IssueShard
 from passmill.usecases.serve_shard import ServeShard
@@ -65,6 +67,7 @@ class WorkerServices:
     sharing: SharingServices
     forget_recipients: ForgetRecipients
     complete_erasures: CompleteErasures
+    expire_balances: ExpireBalances
     readiness: Readiness
 
 
@@ -78,6 +81,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             upkeep.create_task(services.push.rebuild.run_forever()),
             upkeep.create_task(services.forget_recipients.run_forever()),
             upkeep.create_task(services.complete_erasures.run_forever()),
+            upkeep.create_task(services.expire_balances.run_forever()),
         ]
         # Pushes have places of their own, so that no campaign keeps a holder waiting.
         async with asyncio.TaskGroup() as working:
@@ -103,11 +107,15 @@ async def open_worker(
         open_sharing(frame) as sharing,
         open_claims(frame) as claims,
     ):
-        yield _services(frame, push, sharing, claims)
+        yield _services(frame, push, sharing, claims, BalanceMetrics(registry))
 
 
 def _services(
-    frame: Frame, push: PushServices, sharing: SharingServices, claims: ClaimServices
+    frame: Frame,
+    push: PushServices,
+    sharing: SharingServices,
+    claims: ClaimServices,
+    balance_metrics: BalanceMetrics,
 ) -> WorkerServices:
     settings = frame.settings
     settle = SettleCampaign(database=frame.database, clock=frame.clock)
@@ -173,6 +181,7 @@ def _services(
             kept=timedelta(days=settings.worker.keep_recipients_days),
         ),
         complete_erasures=complete_erasures(frame),
+        expire_balances=expire_balances(frame, balance_metrics),
         readiness=Readiness(
             checks={"database": frame.database.ping}, metrics=frame.metrics, on_change=_tell_nobody
         ),

@@ -190,6 +190,9 @@ class WorkerPool(Section):
     heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
     # So long after its end a campaign's recipients can be exported and tried again.
     keep_recipients_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    # So often points that have ended are taken from balances that nobody posts to, and tiers whose
+    # window has passed fall. Nobody can spend what has ended, taken or not.
+    settle_balances_seconds: Annotated[float, Field(ge=1, le=86_400)] = 600.0
 
 
 class RedisServer(Section):

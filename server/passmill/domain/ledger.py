@@ -82,10 +82,17 @@ class NewEntry:
     venue: str = ""
     expire_time: datetime | None = None
 
+    def first_end(self, now: datetime) -> datetime | None:
+        """From when on some of what this adds may be past its end; None: none ever will be."""
+        if self.amount > 0 and self.kind is EntryKind.REVERSAL:
+            return now  # of what comes back nobody knows without a look at all entries
+        return self.expire_time if self.amount > 0 else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One entry, never changed. `sequence`: 1, 2, 3 … within its account and unit."""
+    """One entry, never changed. `sequence`: 1, 2, 3 … within its account and unit. `expire_time`:
+    when what was earned ends; of an EXPIRE of the service's own, the end that had come."""
 
     entry_id: EntryId
     account_id: AccountId
@@ -120,7 +127,9 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """What an account has of a unit. `version`: how many entries there are."""
+    """What an account has of a unit. `version`: how many entries there are. `expired`: past its
+    end and not held, but not taken yet. `next_expire_time`: from when on some may be past its end,
+    None for never; early, maybe, but not late."""
 
     account_id: AccountId
     unit: str
@@ -128,11 +137,17 @@ class Balance:
     balance: int = 0
     held: int = 0
     earned: int = 0
+    expired: int = 0
+    next_expire_time: datetime | None = None
 
     @property
     def available(self) -> int:
         """What can be spent."""
-        return self.balance - self.held
+        return self.balance - self.held - self.expired
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether some of it may be past its end."""
+        return self.next_expire_time is not None and self.next_expire_time <= now
 
     def refusal_of(self, draft: NewEntry) -> EntryRefusal | None:
         """Why the draft cannot be posted to this balance; None when it can."""
@@ -169,6 +184,11 @@ class Hold:
     reference: str
     expire_time: datetime
     create_time: datetime
+
+
+def earliest(*times: datetime | None) -> datetime | None:
+    """The first of these; None stands for never."""
+    return min((each for each in times if each is not None), default=None)
 
 
 def signed_amount(kind: EntryKind, amount: int) -> int:

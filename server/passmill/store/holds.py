@@ -11,6 +11,7 @@ import asyncpg
 from passmill.domain.ledger import AccountId, Balance, Hold, HoldId, HoldState
 from passmill.errors import not_found
 from passmill.store.database import Transaction
+from passmill.store.ledger_rows import BALANCE_COLUMNS, balance_of
 
 _HOLD: Final = "hold_id, account_id, unit, amount, state, reference, expire_time, create_time"
 
@@ -28,7 +29,7 @@ async def lock_balance(
 
 async def _lock(tx: Transaction, account_id: AccountId, unit: str) -> Balance:
     row = await tx.fetch_one(
-        "SELECT version, balance, held, earned FROM balances"
+        f"SELECT {BALANCE_COLUMNS} FROM balances"  # noqa: S608 - names of ours
         " WHERE tenant_id = $1 AND account_id = $2 AND unit = $3 FOR UPDATE",
         tx.tenant_id,
         account_id,
@@ -36,14 +37,7 @@ async def _lock(tx: Transaction, account_id: AccountId, unit: str) -> Balance:
     )
     if row is None:
         return Balance(account_id=account_id, unit=unit)
-    return Balance(
-        account_id=account_id,
-        unit=unit,
-        version=row["version"],
-        balance=row["balance"],
-        held=row["held"],
-        earned=row["earned"],
-    )
+    return balance_of(account_id, unit, row)
 
 
 async def free_expired(tx: Transaction, account_id: AccountId, unit: str, *, now: datetime) -> int:

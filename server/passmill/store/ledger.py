@@ -7,6 +7,7 @@ Whoever posts to several accounts in one transaction goes by account and unit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -24,21 +25,26 @@ from passmill.domain.ledger import (
     LedgerEntry,
     NewEntry,
     Posted,
+    earliest,
 )
 from passmill.errors import not_found
 from passmill.store.database import Transaction
-from passmill.store.holds import free_expired
-
-ENTRY_COLUMNS: Final = (
-    "entry_id, account_id, unit, sequence, kind, amount, balance_after, request_id,"
-    " reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time"
+from passmill.store.expiries import lock_settled_balance, with_expired
+from passmill.store.ledger_rows import (
+    BALANCE_COLUMNS,
+    ENTRY_COLUMNS,
+    balance_of,
+    entry_of,
+    made_of,
+    open_balances,
 )
 
 # Locks the balance, and with it decides: the WHERE says whether there is enough, the unique indexes
-# whether it was posted, or taken back, before. Nothing is decided by what was read earlier.
+# whether it was posted, or taken back, before. Nothing is decided by what was read earlier. Where
+# some may have ended it is settled before anything else is taken, but what was held ($15).
 _POST: Final = f"""
 WITH account AS MATERIALIZED (
-    SELECT version, balance, held, earned FROM balances
+    SELECT {BALANCE_COLUMNS} FROM balances
     WHERE tenant_id = $1 AND account_id = $2 AND unit = $3
     FOR UPDATE
 ), entry AS (
@@ -49,42 +55,49 @@ WITH account AS MATERIALIZED (
     FROM account
     WHERE balance + $5 >= held - $15 AND balance + $5 <= {LARGEST_BALANCE}
         AND ($16::int IS NULL OR version = $16)
+        AND ($5 > 0 OR $15 > 0 OR $19::boolean OR next_expire_time IS NULL
+            OR next_expire_time > $14)
     ON CONFLICT DO NOTHING
     RETURNING sequence, balance_after
 ), moved AS (
     UPDATE balances AS b
     SET version = e.sequence, balance = e.balance_after, held = b.held - $15,
-        earned = b.earned + $17
+        earned = b.earned + $17, next_expire_time = least(b.next_expire_time, $18)
     FROM entry AS e
     WHERE b.tenant_id = $1 AND b.account_id = $2 AND b.unit = $3
 )
-SELECT a.version, a.balance, a.held, a.earned, e.sequence, e.balance_after
+SELECT a.*, e.sequence, e.balance_after
 FROM account AS a LEFT JOIN entry AS e ON true
-"""  # noqa: S608 - a number of ours
+"""  # noqa: S608 - names and a number of ours
 
 
 async def post_entry(tx: Transaction, draft: NewEntry, *, now: datetime) -> Posted:
     """Posts an entry, or says why not: INSUFFICIENT_BALANCE, VERSION_MISMATCH, BALANCE_TOO_LARGE,
     ALREADY_REVERSED, REQUEST_ID_REUSED. What was posted under this request id before is given
-    again. The balance is locked until the transaction ends; passes are to be locked after it."""
+    again. What has ended is not spent: it is taken first, by entries of its own, and so is what
+    the entry itself leaves past its end. The balance is locked until the transaction ends; passes
+    are to be locked after it."""
     posted = await _try(tx, draft, now=now)
-    is_short = posted.refusal is EntryRefusal.INSUFFICIENT_BALANCE
-    # Part of it may be held for payments whose time is over.
-    if (
-        is_short
-        and posted.balance.held
-        and await free_expired(tx, draft.account_id, draft.unit, now=now)
-    ):
-        posted = await _try(tx, draft, now=now)
+    if posted is None:
+        # Part of it may have ended, or be held for payments whose time is over.
+        await lock_settled_balance(tx, draft.account_id, draft.unit, now=now)
+        posted = await _try(tx, draft, now=now, is_settled=True)
+        assert posted is not None  # noqa: S101 - None asks for what was just done
+    elif posted.entry is not None and posted.balance.is_due(now):
+        settled = await lock_settled_balance(tx, draft.account_id, draft.unit, now=now)
+        posted = replace(posted, balance=settled)
     return posted
 
 
-async def _try(tx: Transaction, draft: NewEntry, *, now: datetime) -> Posted:
+async def _try(
+    tx: Transaction, draft: NewEntry, *, now: datetime, is_settled: bool = False
+) -> Posted | None:
+    """None when the balance is to be settled first, and is not."""
     entry_id = new_uuid()
-    row = await _post(tx, draft, entry_id, now)
+    row = await _post(tx, draft, entry_id, now, is_settled=is_settled)
     if row is None:
         await open_balances(tx, [(draft.account_id, draft.unit)])
-        row = await _post(tx, draft, entry_id, now)
+        row = await _post(tx, draft, entry_id, now, is_settled=is_settled)
         assert row is not None  # noqa: S101 - it is there now, and rows are never deleted
     before = balance_of(draft.account_id, draft.unit, row)
     if row["sequence"] is not None:
@@ -96,6 +109,7 @@ async def _try(tx: Transaction, draft: NewEntry, *, now: datetime) -> Posted:
                 balance=row["balance_after"],
                 held=before.held - draft.freed,
                 earned=before.earned + draft.earned,
+                next_expire_time=earliest(before.next_expire_time, draft.first_end(now)),
             ),
             entry=made_of(
                 draft,
@@ -115,13 +129,16 @@ async def _try(tx: Transaction, draft: NewEntry, *, now: datetime) -> Posted:
     ):
         return Posted(balance=before, entry=reversal, refusal=EntryRefusal.ALREADY_REVERSED)
     refusal = before.refusal_of(draft)
+    is_short = refusal is EntryRefusal.INSUFFICIENT_BALANCE and before.held > 0
+    if not is_settled and (is_short or before.is_due(now)):
+        return None
     if refusal is None:
         raise RuntimeError("An entry has the place that the balance says is free.")
     return Posted(balance=before, refusal=refusal)
 
 
 async def _post(
-    tx: Transaction, draft: NewEntry, entry_id: UUID, now: datetime
+    tx: Transaction, draft: NewEntry, entry_id: UUID, now: datetime, *, is_settled: bool
 ) -> asyncpg.Record | None:
     return await tx.fetch_one(
         _POST,
@@ -142,19 +159,8 @@ async def _post(
         draft.freed,
         draft.expected_version,
         draft.earned,
-    )
-
-
-async def open_balances(tx: Transaction, keys: Sequence[tuple[AccountId, str]]) -> None:
-    """Makes these balances (account, unit), of 0, as far as they do not exist."""
-    ordered = sorted(set(keys))
-    await tx.execute(
-        "INSERT INTO balances (tenant_id, account_id, unit, version, balance, held, earned)"
-        " SELECT $1, u.*, 0, 0, 0, 0 FROM unnest($2::uuid[], $3::text[]) AS u"
-        " ON CONFLICT DO NOTHING",
-        tx.tenant_id,
-        [account_id for account_id, _ in ordered],
-        [unit for _, unit in ordered],
+        draft.first_end(now),
+        is_settled,
     )
 
 
@@ -162,10 +168,10 @@ async def get_balances(
     tx: Transaction, account_ids: Sequence[AccountId], *, now: datetime
 ) -> dict[tuple[AccountId, str], Balance]:
     """What these accounts have, by account and unit; of units that nothing was posted to there is
-    none. What is held for payments whose time is over is free."""
+    none. What is held for payments whose time is over is free; what has ended is told apart."""
     rows = await tx.fetch(
         """
-        SELECT b.account_id, b.unit, b.version, b.balance, b.earned,
+        SELECT b.account_id, b.unit, b.version, b.balance, b.earned, b.next_expire_time,
             (b.held - coalesce((
                 SELECT sum(h.amount) FROM holds h
                 WHERE h.tenant_id = b.tenant_id AND h.account_id = b.account_id AND h.unit = b.unit
@@ -176,10 +182,11 @@ async def get_balances(
         account_ids,
         now,
     )
-    return {
+    found = {
         (row["account_id"], row["unit"]): balance_of(row["account_id"], row["unit"], row)
         for row in rows
     }
+    return await with_expired(tx, found, now=now)
 
 
 async def earned_since(tx: Transaction, account_id: AccountId, unit: str, since: datetime) -> int:
@@ -250,59 +257,3 @@ async def list_entries(
         at_most,
     )
     return [entry_of(row) for row in rows]
-
-
-def balance_of(account_id: AccountId, unit: str, row: asyncpg.Record) -> Balance:
-    """A row of balances."""
-    return Balance(
-        account_id=account_id,
-        unit=unit,
-        version=row["version"],
-        balance=row["balance"],
-        held=row["held"],
-        earned=row["earned"],
-    )
-
-
-def made_of(
-    draft: NewEntry, entry_id: EntryId, *, sequence: int, balance_after: int, now: datetime
-) -> LedgerEntry:
-    """The entry that a draft becomes."""
-    return LedgerEntry(
-        entry_id=entry_id,
-        account_id=draft.account_id,
-        unit=draft.unit,
-        sequence=sequence,
-        kind=draft.kind,
-        amount=draft.amount,
-        balance_after=balance_after,
-        request_id=draft.request_id,
-        reversed_entry_id=draft.reversed_entry_id,
-        hold_id=draft.hold_id,
-        reference=draft.reference,
-        venue=draft.venue,
-        expire_time=draft.expire_time,
-        occur_time=draft.occur_time,
-        create_time=now,
-    )
-
-
-def entry_of(row: asyncpg.Record) -> LedgerEntry:
-    """A row of entries."""
-    return LedgerEntry(
-        entry_id=row["entry_id"],
-        account_id=row["account_id"],
-        unit=row["unit"],
-        sequence=row["sequence"],
-        kind=EntryKind(row["kind"]),
-        amount=row["amount"],
-        balance_after=row["balance_after"],
-        request_id=row["request_id"],
-        reversed_entry_id=row["reversed_entry_id"],
-        hold_id=row["hold_id"],
-        reference=row["reference"],
-        venue=row["venue"],
-        expire_time=row["expire_time"],
-        occur_time=row["occur_time"],
-        create_time=row["create_time"],
-    )

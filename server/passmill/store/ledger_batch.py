@@ -13,22 +13,24 @@ from uuid import UUID
 
 from passmill.domain.ids import new_uuid
 from passmill.domain.ledger import (
-    AccountId,
     Balance,
     EntryId,
     EntryRefusal,
     LedgerEntry,
     NewEntry,
     Posted,
+    earliest,
 )
-from passmill.store.database import Transaction, columns
-from passmill.store.holds import lock_balance
-from passmill.store.ledger import ENTRY_COLUMNS, balance_of, entry_of, made_of, open_balances
-
-
-class KeysTaken(Exception):
-    """Somebody has just posted to other accounts under keys of these. To be tried again, in another
-    transaction."""
+from passmill.store.database import Transaction
+from passmill.store.expiries import lock_settled
+from passmill.store.ledger_rows import (
+    ENTRY_COLUMNS,
+    entry_of,
+    insert_entries,
+    made_of,
+    open_balances,
+    write_balances,
+)
 
 
 async def post_entries(
@@ -38,7 +40,7 @@ async def post_entries(
     `post_entry` says of one. None takes another back, captures a hold or frees any. KeysTaken."""
     keys = sorted({(each.account_id, each.unit) for each in drafts})
     await open_balances(tx, keys)
-    balances = await _lock_balances(tx, keys, now=now)
+    balances = (await lock_settled(tx, keys, now=now)).balances
     known = await _find_entries(tx, [each.request_id for each in drafts])
     posted: list[Posted] = []
     made: list[LedgerEntry] = []
@@ -50,9 +52,11 @@ async def post_entries(
             balances[draft.account_id, draft.unit] = outcome.balance
         posted.append(outcome)
     if made:
-        await _insert_entries(tx, made)
-        moved = {(each.account_id, each.unit) for each in made}
-        await _write_balances(tx, [balances[key] for key in sorted(moved)])
+        await insert_entries(tx, made)
+        moved = sorted({(each.account_id, each.unit) for each in made})
+        await write_balances(tx, [balances[key] for key in moved])
+        if any(balances[key].is_due(now) for key in moved):
+            await lock_settled(tx, moved, now=now)
     return posted
 
 
@@ -71,37 +75,12 @@ def _reckon(
         version=before.version + 1,
         balance=before.balance + draft.amount,
         earned=before.earned + draft.earned,
+        next_expire_time=earliest(before.next_expire_time, draft.first_end(now)),
     )
     entry = made_of(
         draft, EntryId(new_uuid()), sequence=after.version, balance_after=after.balance, now=now
     )
     return Posted(balance=after, entry=entry)
-
-
-async def _lock_balances(
-    tx: Transaction, keys: Sequence[tuple[AccountId, str]], *, now: datetime
-) -> dict[tuple[AccountId, str], Balance]:
-    rows = await tx.fetch(
-        # One by one in this order, whatever the planner knew of the table when it made the plan.
-        """
-        SELECT u.account_id, u.unit, b.version, b.balance, b.held, b.earned
-        FROM unnest($2::uuid[], $3::text[]) AS u(account_id, unit), LATERAL (
-            SELECT version, balance, held, earned FROM balances
-            WHERE tenant_id = $1 AND account_id = u.account_id AND unit = u.unit
-            FOR UPDATE
-        ) AS b
-        """,
-        tx.tenant_id,
-        *columns(keys, 2),
-    )
-    balances = {
-        (row["account_id"], row["unit"]): balance_of(row["account_id"], row["unit"], row)
-        for row in rows
-    }
-    for (account_id, unit), balance in balances.items():
-        if balance.held:  # part of it perhaps for payments whose time is over
-            balances[account_id, unit] = await lock_balance(tx, account_id, unit, now=now)
-    return balances
 
 
 async def _find_entries(tx: Transaction, request_ids: Sequence[UUID]) -> dict[UUID, LedgerEntry]:
@@ -113,58 +92,3 @@ async def _find_entries(tx: Transaction, request_ids: Sequence[UUID]) -> dict[UU
         request_ids,
     )
     return {row["request_id"]: entry_of(row) for row in rows}
-
-
-async def _insert_entries(tx: Transaction, made: Sequence[LedgerEntry]) -> None:
-    rows = [
-        (
-            each.account_id,
-            each.unit,
-            each.sequence,
-            each.kind,
-            each.amount,
-            each.balance_after,
-            each.entry_id,
-            each.request_id,
-            each.reference,
-            each.venue,
-            each.expire_time,
-            each.occur_time,
-        )
-        for each in made
-    ]
-    inserted = await tx.execute(
-        """
-        INSERT INTO ledger_entries (
-            tenant_id, account_id, unit, sequence, kind, amount, balance_after, entry_id,
-            request_id, reference, venue, expire_time, occur_time, create_time)
-        SELECT $1, u.*, $2
-        FROM unnest($3::uuid[], $4::text[], $5::int[], $6::smallint[], $7::bigint[], $8::bigint[],
-            $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::timestamptz[],
-            $14::timestamptz[]) AS u
-        ON CONFLICT (tenant_id, request_id) DO NOTHING
-        """,
-        tx.tenant_id,
-        made[0].create_time,
-        *columns(rows, 12),
-    )
-    if inserted < len(made):
-        raise KeysTaken
-
-
-async def _write_balances(tx: Transaction, balances: Sequence[Balance]) -> None:
-    rows = [
-        (each.account_id, each.unit, each.version, each.balance, each.earned) for each in balances
-    ]
-    await tx.execute(
-        # An INSERT that always meets its row: key by key, as above.
-        """
-        INSERT INTO balances (tenant_id, account_id, unit, version, balance, earned, held)
-        SELECT $1, u.*, 0
-        FROM unnest($2::uuid[], $3::text[], $4::int[], $5::bigint[], $6::bigint[]) AS u
-        ON CONFLICT (tenant_id, account_id, unit) DO UPDATE SET version = EXCLUDED.version,
-            balance = EXCLUDED.balance, earned = EXCLUDED.earned
-        """,
-        tx.tenant_id,
-        *columns(rows, 5),
-    )

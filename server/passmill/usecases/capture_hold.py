@@ -21,6 +21,7 @@ from passmill.domain.ledger import (
 )
 from passmill.errors import not_found
 from passmill.store.database import Database, Transaction
+from passmill.store.expiries import lock_settled_balance
 from passmill.store.holds import end_hold, free_held, get_hold, lock_balance
 from passmill.usecases.account_in_hand import CHANGE, AccountInHand, request_id_reused
 from passmill.usecases.edit_pass import EditPass, PassInHand
@@ -115,7 +116,8 @@ class ReleaseHold:
             await free_held(tx, hold)
             return HoldEnd(
                 hold=replace(hold, state=HoldState.RELEASED),
-                balance=replace(balance, held=balance.held - hold.amount),
+                # What has ended while it was held is taken now.
+                balance=await lock_settled_balance(tx, hold.account_id, hold.unit, now=now),
             )
 
         return await self._mutator.run(mutation, work)

@@ -10,7 +10,8 @@ from passmill.domain.clock import Clock
 from passmill.domain.ids import new_uuid
 from passmill.domain.ledger import Balance, EntryRefusal, Hold, HoldId, HoldState
 from passmill.store.database import Transaction
-from passmill.store.holds import insert_hold, lock_balance
+from passmill.store.expiries import lock_settled_balance
+from passmill.store.holds import insert_hold
 from passmill.usecases.account_in_hand import CHANGE, AccountInHand
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_pass import PassRef
@@ -60,8 +61,8 @@ class HoldBalance:
 
 async def hold(account: AccountInHand, draft: HoldDraft) -> Held:
     """Holds what the draft says, if so much is available."""
-    # Ends what is held too long, so that it counts as available.
-    await lock_balance(account.tx, account.account_id, draft.unit, now=account.now)
+    # Ends what is held too long, so that it counts as available; takes what must not be held.
+    await lock_settled_balance(account.tx, account.account_id, draft.unit, now=account.now)
     made = Hold(
         hold_id=HoldId(new_uuid()),
         account_id=account.account_id,

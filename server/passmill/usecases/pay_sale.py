@@ -11,7 +11,7 @@ from passmill.domain.ledger import Balance, EntryKind, EntryRefusal, Hold, Ledge
 from passmill.domain.money import Money
 from passmill.errors import invalid_field
 from passmill.store.database import Transaction
-from passmill.store.holds import lock_balance
+from passmill.store.expiries import lock_settled_balance
 from passmill.store.ledger import find_entry_of_request
 from passmill.usecases.account_in_hand import CHANGE, AccountInHand, request_id_reused
 from passmill.usecases.edit_pass import EditPass, PassInHand
@@ -69,7 +69,7 @@ class PaySale:
 
 async def _pay(account: AccountInHand, sale: Sale, *, request_id: UUID) -> Payment:
     payment = account.unit(sale.unit).sale_payment
-    balance = await lock_balance(account.tx, account.account_id, sale.unit, now=account.now)
+    balance = await lock_settled_balance(account.tx, account.account_id, sale.unit, now=account.now)
     refusal = account.refusal()
     if payment is None or payment.value.currency != sale.total.currency:
         refusal = EntryRefusal.NOT_PAYABLE

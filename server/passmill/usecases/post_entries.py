@@ -24,7 +24,8 @@ from passmill.store.accounts import settle_accounts
 from passmill.store.balance_jobs import enqueue_show_balances
 from passmill.store.balance_units import read_rules
 from passmill.store.database import Database, Transaction
-from passmill.store.ledger_batch import KeysTaken, post_entries
+from passmill.store.ledger_batch import post_entries
+from passmill.store.ledger_rows import KeysTaken
 from passmill.store.outbox import insert_event
 from passmill.store.passes import ListedPass
 from passmill.usecases.find_pass import FindPass, PassRef
