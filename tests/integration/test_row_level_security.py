@@ -20,8 +20,8 @@ from tests.support.postgres import Database as MadeDatabase
 MINE, THEIRS = TenantId(11), TenantId(22)
 # Hold no tenant's data; the application cannot write the first, and the second once.
 WITHOUT_TENANT = {"schema_migrations", "deployment"}
-# Operators administer the first three; the service's own upkeep finds unfinished signatures and old
-# answers.
+# Operators administer the first three; the service's own upkeep finds unfinished signatures, old
+# answers, and so on.
 OPERATORS = {
     "tenants",
     "api_keys",
@@ -38,6 +38,7 @@ OPERATORS = {
     "personalizations",
     "over_shares",
     "holders",
+    "balances",
 }
 
 

@@ -1,12 +1,13 @@
-"""The ledger against a plain model: entries, reversals, holds, captures, releases, time that
-goes by, keys sent again, transactions rolled back. After each step the database holds what the
-model holds."""
+"""The ledger against a plain model: entries, some of which end, reversals, holds, captures,
+releases, time that goes by, upkeep, keys sent again, transactions rolled back. After each step the
+database holds what the model holds."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Awaitable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
@@ -25,8 +26,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from passmill.domain.expiries import Movement
 from passmill.domain.ledger import (
     AccountId,
+    EntryId,
     EntryKind,
     EntryRefusal,
     Hold,
@@ -37,9 +40,11 @@ from passmill.domain.ledger import (
     Posted,
 )
 from passmill.store.database import Database as Pool
+from passmill.store.expiries import lock_settled
 from passmill.store.holds import end_hold, free_held, insert_hold, list_open_holds, lock_balance
 from passmill.store.ledger import get_balances, list_entries, post_entry
 from tests.support.ledgers import NOON, draft, new_account, pool, tenant
+from tests.support.points import PointByPoint
 from tests.support.postgres import Database
 
 T = TypeVar("T")
@@ -52,9 +57,11 @@ whole = st.integers(min_value=1, max_value=60)
 
 @dataclass(kw_only=True)
 class Account:
-    """What an account's unit must hold: amounts in order, and open holds (amount, end)."""
+    """What an account's unit must hold: amounts in order, single points, and open holds (amount,
+    end)."""
 
     amounts: list[int] = field(default_factory=list)
+    points: PointByPoint = field(default_factory=PointByPoint)
     earned: int = 0
     holds: dict[HoldId, tuple[int, datetime]] = field(default_factory=dict)
 
@@ -66,6 +73,69 @@ class Account:
     def balance(self) -> int:
         """The sum."""
         return sum(self.amounts)
+
+    def expired(self, now: datetime) -> int:
+        """What has ended and is not held."""
+        return sum(count for _, count in self.points.due(held=self.held(now), now=now))
+
+    def settle(self, now: datetime) -> None:
+        """What has ended is taken, an entry for each end."""
+        for end, count in self.points.due(held=self.held(now), now=now):
+            self._play(EntryId(uuid.uuid4()), EntryKind.EXPIRE, -count, now=now, end=end)
+
+    def post(self, entry: NewEntry, entry_id: EntryId, *, now: datetime) -> EntryRefusal | None:
+        """Posts an entry, or gives why not. Before anything is taken, and after everything, what
+        has ended is."""
+        refusal = self._refusal(entry, now)
+        if refusal or (entry.amount < 0 and not entry.freed):
+            self.settle(now)
+            refusal = self._refusal(entry, now)
+        if refusal:
+            return refusal
+        self.holds.pop(entry.hold_id or HoldId(uuid.UUID(int=0)), None)
+        self._play(
+            entry_id,
+            entry.kind,
+            entry.amount,
+            now=now,
+            end=entry.expire_time,
+            undone=entry.reversed_entry_id,
+            is_capture=entry.hold_id is not None,
+        )
+        self.earned += entry.earned
+        self.settle(now)
+        return None
+
+    def _refusal(self, entry: NewEntry, now: datetime) -> EntryRefusal | None:
+        if entry.expected_version not in (None, len(self.amounts)):
+            return EntryRefusal.VERSION_MISMATCH
+        if self.balance + entry.amount < self.held(now) - entry.freed:
+            return EntryRefusal.INSUFFICIENT_BALANCE
+        return None
+
+    def _play(
+        self,
+        entry_id: EntryId,
+        kind: EntryKind,
+        amount: int,
+        *,
+        now: datetime,
+        end: datetime | None = None,
+        undone: EntryId | None = None,
+        is_capture: bool = False,
+    ) -> None:
+        self.amounts.append(amount)
+        self.points.play(
+            Movement(
+                entry_id=entry_id,
+                kind=kind,
+                amount=amount,
+                post_time=now,
+                expire_time=end,
+                reversed_entry_id=undone,
+                is_capture=is_capture,
+            )
+        )
 
 
 class _Undone(Exception):
@@ -111,20 +181,18 @@ class LedgerLife(RuleBasedStateMachine):
             pass
         return outcome
 
-    def _check(self, entry: NewEntry, outcome: Posted) -> bool:
-        """Compares what came of a new entry with the model; gives whether it was posted."""
-        account = self._model[entry.account_id, entry.unit]
-        if entry.expected_version not in (None, len(account.amounts)):
-            assert outcome.refusal is EntryRefusal.VERSION_MISMATCH
-        elif account.balance + entry.amount < account.held(self._now):
-            assert outcome.refusal is EntryRefusal.INSUFFICIENT_BALANCE
-        else:
-            assert outcome.refusal is None
-            assert outcome.entry is not None
-            assert outcome.entry.balance_after == account.balance + entry.amount
-            return True
-        assert outcome.entry is None
-        return False
+    def _check(self, entry: NewEntry, outcome: Posted, *, is_undone: bool = False) -> bool:
+        """Compares what came of a new entry with the model, which goes on unless it was undone;
+        gives whether it was posted."""
+        key = (entry.account_id, entry.unit)
+        account = deepcopy(self._model[key])
+        entry_id = EntryId(uuid.uuid4()) if outcome.entry is None else outcome.entry.entry_id
+        assert outcome.refusal == account.post(entry, entry_id, now=self._now)
+        assert outcome.balance.balance == account.balance
+        assert outcome.balance.version == len(account.amounts)
+        if not is_undone:
+            self._model[key] = account
+        return outcome.refusal is None
 
     @rule(
         target=posted,
@@ -132,21 +200,45 @@ class LedgerLife(RuleBasedStateMachine):
         unit=st.sampled_from(UNITS),
         amount=amounts,
         version=st.none() | st.integers(0, 8),
+        minutes=st.none() | st.integers(-5, 90),
         is_undone=st.booleans(),
     )
     def post(
-        self, *, at: int, unit: str, amount: int, version: int | None, is_undone: bool
+        self,
+        *,
+        at: int,
+        unit: str,
+        amount: int,
+        version: int | None,
+        minutes: int | None,
+        is_undone: bool,
     ) -> Made[tuple[NewEntry, LedgerEntry]]:
-        """A new entry, in a transaction that may be rolled back."""
+        """A new entry, that ends after some minutes if it is earned, in a transaction that may be
+        rolled back."""
         account_id, unit = self._key(at, unit)
-        entry = draft(account_id, amount, unit=unit, expected_version=version)
+        end = None
+        if amount > 0 and minutes is not None:
+            end = self._now + timedelta(minutes=minutes)
+        entry = draft(account_id, amount, unit=unit, expected_version=version, expire_time=end)
         outcome = self._run(self._post(entry, is_undone=is_undone))
-        if not self._check(entry, outcome) or is_undone:
+        if not self._check(entry, outcome, is_undone=is_undone) or is_undone:
             return multiple()
         assert outcome.entry is not None
-        self._model[account_id, unit].amounts.append(amount)
-        self._model[account_id, unit].earned += entry.earned
         return entry, outcome.entry
+
+    @rule()
+    def expire(self) -> None:
+        """A worker takes what has ended of everybody, twice."""
+
+        async def work() -> None:
+            for again in (False, True):
+                async with self._database.transaction(tenant()) as tx:
+                    settled = await lock_settled(tx, sorted(self._model), now=self._now)
+                    assert not (again and settled.entries)
+
+        self._run(work())
+        for account in self._model.values():
+            account.settle(self._now)
 
     @rule(made=posted)
     def post_again(self, made: tuple[NewEntry, LedgerEntry]) -> None:
@@ -155,6 +247,7 @@ class LedgerLife(RuleBasedStateMachine):
         outcome = self._run(self._post(entry))
         assert outcome.is_repeated
         assert (outcome.entry, outcome.refusal) == (first, None)
+        self._model[entry.account_id, entry.unit].settle(self._now)
 
     @rule(made=posted, at=st.integers(0, 1), amount=amounts)
     def reuse_a_key(self, made: tuple[NewEntry, LedgerEntry], at: int, amount: int) -> None:
@@ -181,11 +274,10 @@ class LedgerLife(RuleBasedStateMachine):
         outcome = self._run(self._post(back))
         if first.entry_id in self._reversed:
             assert outcome.refusal is EntryRefusal.ALREADY_REVERSED
+            self._model[entry.account_id, entry.unit].settle(self._now)
             return
         if self._check(back, outcome):
             self._reversed.add(first.entry_id)
-            self._model[entry.account_id, entry.unit].amounts.append(-entry.amount)
-            self._model[entry.account_id, entry.unit].earned -= entry.earned
 
     @rule(
         target=holds, at=st.integers(0, 1), unit=st.sampled_from(UNITS), amount=whole, minutes=whole
@@ -206,10 +298,11 @@ class LedgerLife(RuleBasedStateMachine):
 
         async def work() -> bool:
             async with self._database.transaction(tenant()) as tx:
-                await lock_balance(tx, account_id, unit, now=self._now)
+                await lock_settled(tx, [(account_id, unit)], now=self._now)
                 return await insert_hold(tx, made)
 
         account = self._model[account_id, unit]
+        account.settle(self._now)
         fits = amount <= account.balance - account.held(self._now)
         assert self._run(work()) == fits
         if not fits:
@@ -222,32 +315,34 @@ class LedgerLife(RuleBasedStateMachine):
         """A hold is captured, in part or whole, or released, if it is open and in time."""
         account = self._model[held.account_id, held.unit]
         known = account.holds.get(held.hold_id)
-        amount = min(part, held.amount)
+        is_open = known is not None and known[1] > self._now
+        spent = draft(
+            held.account_id,
+            -min(part, held.amount),
+            unit=held.unit,
+            hold_id=held.hold_id,
+            freed=held.amount,
+        )
 
-        async def work() -> bool:
+        async def work() -> Posted | None:
             state = HoldState.CAPTURED if is_captured else HoldState.RELEASED
             async with self._database.transaction(tenant()) as tx:
                 await lock_balance(tx, held.account_id, held.unit, now=self._now)
-                if not await end_hold(tx, held.hold_id, state, now=self._now):
-                    return False
-                if not is_captured:
-                    await free_held(tx, held)
-                    return True
-                spent = draft(
-                    held.account_id,
-                    -amount,
-                    unit=held.unit,
-                    hold_id=held.hold_id,
-                    freed=held.amount,
-                )
-                return (await post_entry(tx, spent, now=self._now)).entry is not None
+                assert await end_hold(tx, held.hold_id, state, now=self._now) == is_open
+                if not is_open:
+                    return None
+                if is_captured:
+                    return await post_entry(tx, spent, now=self._now)
+                await free_held(tx, held)
+                await lock_settled(tx, [(held.account_id, held.unit)], now=self._now)
+                return None
 
-        assert self._run(work()) == (known is not None and known[1] > self._now)
-        if known is None or known[1] <= self._now:
-            return
-        del account.holds[held.hold_id]
-        if is_captured:
-            account.amounts.append(-amount)
+        outcome = self._run(work())
+        if outcome is not None:
+            assert self._check(spent, outcome)
+        elif is_open:
+            del account.holds[held.hold_id]
+            account.settle(self._now)
 
     @rule(minutes=whole)
     def wait(self, minutes: int) -> None:
@@ -271,6 +366,7 @@ class LedgerLife(RuleBasedStateMachine):
                     assert found.balance == model.balance
                     assert found.held == model.held(self._now)
                     assert found.earned == model.earned
+                    assert found.expired == model.expired(self._now)
                 for account_id in self._accounts:
                     open_holds = await list_open_holds(tx, account_id, now=self._now)
                     wanted = {

@@ -202,6 +202,10 @@ def account_to_proto(view: AccountView) -> pb.GetBalanceResponse:
         balances=[balance_to_proto(each) for each in view.balances],
         tier=view.tier,
         holds=[each for each in map(hold_to_proto, view.holds) if each is not None],
+        next_expiries=[
+            balance_pb2.NextExpiry(unit=unit, amount=amount, expire_time=timestamp(end))
+            for unit, (end, amount) in view.next_expiries.items()
+        ],
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from passmill.domain.callers import Caller
 from passmill.domain.clock import Clock
@@ -12,6 +13,7 @@ from passmill.errors import not_found
 from passmill.store.accounts import find_accounts
 from passmill.store.balance_units import read_rules
 from passmill.store.database import Database
+from passmill.store.expiries import read_lots
 from passmill.store.holds import list_open_holds
 from passmill.store.ledger import list_entries
 from passmill.store.passes import ListedPass
@@ -22,12 +24,14 @@ from passmill.usecases.shown_balances import read_standing
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
     """An account: a balance for each unit of the program, in the order of their names; the tier's
-    name, empty when there is none; what is held, the oldest first."""
+    name, empty when there is none; what is held, the oldest first; when something of a unit ends
+    next and how much, by unit."""
 
     account_id: AccountId
     balances: Sequence[Balance]
     tier: str
     holds: Sequence[Hold]
+    next_expiries: Mapping[str, tuple[datetime, int]]
 
 
 class ReadBalance:
@@ -52,6 +56,12 @@ class ReadBalance:
             standing = await read_standing(tx, rules, account_id, now=now)
             has_held = any(each.held for each in standing.balances.values())
             holds = await list_open_holds(tx, account_id, now=now) if has_held else []
+            ending = [
+                (account_id, unit)
+                for unit in rules.units
+                if unit in standing.balances and standing.balances[unit].next_expire_time
+            ]
+            lots = await read_lots(tx, ending) if ending else {}
         return AccountView(
             account_id=account_id,
             balances=[
@@ -60,6 +70,11 @@ class ReadBalance:
             ],
             tier="" if standing.tier is None else standing.tier.tier,
             holds=holds,
+            next_expiries={
+                unit: following
+                for (_, unit), each in lots.items()
+                if (following := each.next_after(now))
+            },
         )
 
     async def entries(
