@@ -18,6 +18,7 @@ from passmill.usecases.expire_balances import ExpireBalances
 from passmill.usecases.find_pass import FindPass
 from passmill.usecases.hold_balance import HoldBalance
 from passmill.usecases.join_account import JoinAccount
+from passmill.usecases.lower_tiers import LowerTiers
 from passmill.usecases.pay_sale import PaySale
 from passmill.usecases.post_entries import PostEntries
 from passmill.usecases.post_entry import PostEntry
@@ -71,6 +72,16 @@ def show_balances(frame: Frame) -> ShowBalances:
 def expire_balances(frame: Frame, metrics: BalanceMetrics) -> ExpireBalances:
     """The worker's upkeep on a frame."""
     return ExpireBalances(
+        database=frame.database,
+        clock=frame.clock,
+        metrics=metrics,
+        every_seconds=frame.settings.worker.settle_balances_seconds,
+    )
+
+
+def lower_tiers(frame: Frame, metrics: BalanceMetrics) -> LowerTiers:
+    """The worker's upkeep on a frame."""
+    return LowerTiers(
         database=frame.database,
         clock=frame.clock,
         metrics=metrics,

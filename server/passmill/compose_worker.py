@@ -10,7 +10,12 @@ from datetime import timedelta
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from passmill.compose_balances import balance_worker, expire_balances, show_balances
+from passmill.compose_balances import (
+    balance_worker,
+    expire_balances,
+    lower_tiers,
+    show_balances,
+)
 from passmill.compose_claims import ClaimServices, open_claims
 from passmill.compose_frame import Frame, open_frame
 from passmill.compose_holders import complete_erasures
@@ -35,6 +40,7 @@ from passmill.usecases.complete_erasures import CompleteErasures
 from passmill.usecases.expire_balances import ExpireBalances
 from passmill.usecases.forget_recipients import ForgetRecipients
 from passmill.usecases.issue_shard import IssueShard
+from passmill.usecases.lower_tiers import LowerTiers
 from passmill.usecases.serve_shard import ServeShard
 from passmill.usecases.settle_campaign import SettleCampaign
 from passmill.usecases.show_balances import ShowBalances
@@ -68,6 +74,7 @@ class WorkerServices:
     forget_recipients: ForgetRecipients
     complete_erasures: CompleteErasures
     expire_balances: ExpireBalances
+    lower_tiers: LowerTiers
     readiness: Readiness
 
 
@@ -82,6 +89,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             upkeep.create_task(services.forget_recipients.run_forever()),
             upkeep.create_task(services.complete_erasures.run_forever()),
             upkeep.create_task(services.expire_balances.run_forever()),
+            upkeep.create_task(services.lower_tiers.run_forever()),
         ]
         # Pushes have places of their own, so that no campaign keeps a holder waiting.
         async with asyncio.TaskGroup() as working:
@@ -182,6 +190,7 @@ def _services(
         ),
         complete_erasures=complete_erasures(frame),
         expire_balances=expire_balances(frame, balance_metrics),
+        lower_tiers=lower_tiers(frame, balance_metrics),
         readiness=Readiness(
             checks={"database": frame.database.ping}, metrics=frame.metrics, on_change=_tell_nobody
         ),

@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from passmill.domain.push_outcomes import PushState
 from passmill.edge.refusals import RefusalReason
 from passmill.errors import Reason
+from passmill.telemetry.balance_metrics import BalanceMetrics
 from passmill.telemetry.campaign_metrics import CampaignMetrics
 from passmill.telemetry.edge_metrics import EdgeMetrics
 from passmill.telemetry.metrics import Metrics
@@ -29,7 +30,7 @@ def series() -> dict[str, tuple[str, ...]]:
     registry = CollectorRegistry()
     parts = (
         *(Metrics(registry), CampaignMetrics(registry)),
-        *(EdgeMetrics(registry), PushMetrics(registry)),
+        *(EdgeMetrics(registry), PushMetrics(registry), BalanceMetrics(registry)),
     )
     counted = [value for part in parts for value in vars(part).values()]
     found = [value for value in counted if isinstance(value, MetricWrapperBase)]

@@ -39,6 +39,7 @@ OPERATORS = {
     "over_shares",
     "holders",
     "balances",
+    "tier_sweeps",
 }
 
 

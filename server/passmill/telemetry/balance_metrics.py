@@ -24,6 +24,11 @@ class BalanceMetrics:
             multiprocess_mode="mostrecent",
             registry=registry,
         )
+        self._tiers = Counter(
+            "passmill_tiers_changed_total",
+            "Accounts whose tier is another because what was earned is no longer counted.",
+            registry=registry,
+        )
 
     def expired(self, unit: str, amount: int) -> None:
         """An entry took so much of a unit."""
@@ -33,3 +38,7 @@ class BalanceMetrics:
     def expiry_lag(self, seconds: float) -> None:
         """How late the service is; 0 when nothing is left to take."""
         self._lag.set(seconds)
+
+    def tiers_changed(self, accounts: int) -> None:
+        """Accounts have another tier, by time alone."""
+        self._tiers.inc(accounts)

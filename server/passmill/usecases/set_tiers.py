@@ -12,6 +12,7 @@ from passmill.store.balance_units import list_units, replace_tiers
 from passmill.store.database import Transaction
 from passmill.store.outbox import insert_event
 from passmill.store.programs import lock_program
+from passmill.store.tier_sweeps import begin_sweeps
 from passmill.usecases.mutation import Answer, Mutation, Mutator
 
 
@@ -32,12 +33,15 @@ class SetTiers:
             units = {each.unit: each for each in await list_units(tx, program_id)}
             admitted = admit_tiers(tiers, units)
             await replace_tiers(tx, program_id, admitted)
+            now = self._clock.now()
+            if any(each.within_days for each in admitted):
+                await begin_sweeps(tx, program_id, now=now)
             await insert_event(
                 tx,
                 kind="program.updated",
                 pass_ids=[],
                 detail=json.dumps({"program_id": str(program_id)}),
-                now=self._clock.now(),
+                now=now,
             )
             return admitted
 

@@ -20,3 +20,25 @@ CREATE INDEX balances_expiring ON balances (next_expire_time, tenant_id, account
     WHERE next_expire_time IS NOT NULL;
 -- The service's own upkeep finds those that are due.
 CREATE POLICY operator_access ON balances USING ((SELECT current_setting('passmill.operator', true)) = 'on');
+
+-- Up to when tiers were looked at, of programs whose tiers count what was earned within some days: whoever earned something
+-- that is no longer counted since then may have fallen.
+CREATE TABLE tier_sweeps (
+    tenant_id           bigint      NOT NULL,
+    program_id          uuid        NOT NULL,
+    sweep_time          timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, program_id),
+    FOREIGN KEY (tenant_id, program_id) REFERENCES programs
+);
+ALTER TABLE tiers NO FORCE ROW LEVEL SECURITY;
+INSERT INTO tier_sweeps SELECT DISTINCT tenant_id, program_id, now() FROM tiers WHERE within_days > 0;
+ALTER TABLE tiers FORCE ROW LEVEL SECURITY;
+ALTER TABLE tier_sweeps ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tier_sweeps FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON tier_sweeps USING
+    (tenant_id = (SELECT nullif(current_setting('passmill.tenant_id', true), '')::bigint));
+CREATE POLICY operator_access ON tier_sweeps USING ((SELECT current_setting('passmill.operator', true)) = 'on');
+GRANT SELECT, INSERT, UPDATE ON tier_sweeps TO passmill_app;
+
+-- Entries come about in the order in which they happened, so a line for a hundred pages finds what happened then.
+CREATE INDEX ledger_entries_by_time ON ledger_entries USING brin (occur_time) WITH (autosummarize = on);

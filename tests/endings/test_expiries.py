@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from passmill.domain.callers import internal_caller
@@ -21,55 +18,20 @@ from passmill.v1 import balance_service_pb2 as pb
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.balances import (
     BURN,
+    EARN,
     EXPIRE,
     BalanceWorker,
     Till,
     euros,
     keyed,
     open_balance_worker,
-    open_till,
     post_request,
     refusal,
 )
-from tests.support.postgres import Database
-from tests.support.service import Service, SetClock, by_id, meta, open_service
+from tests.support.service import by_id, meta
+from tests.support.times import Times
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """A service and what workers there are, by one clock."""
-
-    clock: SetClock
-    service: Service
-
-    def stamp(self, span: timedelta) -> Timestamp:
-        """So long from now."""
-        found = Timestamp()
-        found.FromDatetime(self.clock.now() + span)
-        return found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def times(shared_database: Database) -> AsyncIterator[Times]:
-    """A service with a clock of its own."""
-    clock = SetClock()
-    async with open_service(shared_database.url, clock=clock) as service:
-        yield Times(clock=clock, service=service)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def till(times: Times) -> Till:
-    """A tenant of its own that counts points."""
-    return await open_till(await times.service.add_club())
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def worker(times: Times, till: Till) -> AsyncIterator[BalanceWorker]:
-    """A worker."""
-    async with open_balance_worker(times.service, till.club, clock=times.clock) as opened:
-        yield opened
 
 
 AN_HOUR, A_DAY = timedelta(hours=1), timedelta(days=1)
@@ -77,8 +39,7 @@ AN_HOUR, A_DAY = timedelta(hours=1), timedelta(days=1)
 
 async def earn(till: Till, issued: Pass, amount: int, end: Timestamp | None = None) -> None:
     """Earns points that end then, or never."""
-    fields = {} if end is None else {"expire_time": end}
-    assert not refusal(await till.post(issued, amount, **fields))
+    assert not refusal(await till.post(issued, amount, EARN, expire_time=end))
 
 
 async def amounts(till: Till, issued: Pass) -> list[int]:
