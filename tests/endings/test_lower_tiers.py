@@ -61,7 +61,7 @@ async def test_a_tier_falls_when_its_window_has_passed(
         await worker.services.lower_tiers()
         await worker.run()
         version = (await till.club.get(issued)).version
-        times.clock.advance(timedelta(minutes=1))
+        times.clock.advance(timedelta(minutes=2))
         async with open_balance_worker(times.service, till.club, clock=times.clock) as other:
             await asyncio.gather(
                 worker.services.lower_tiers(),
