@@ -8,7 +8,7 @@ from datetime import datetime
 import asyncpg
 
 from passmill.domain.balance_units import BalanceRules, BalanceUnit, SalePayment, Tier, UnitKind
-from passmill.domain.ids import ProgramId
+from passmill.domain.ids import ProgramId, TemplateId
 from passmill.domain.money import Money
 from passmill.store.database import Transaction, columns
 
@@ -18,6 +18,23 @@ async def read_rules(tx: Transaction, program_id: ProgramId) -> BalanceRules:
     units = await list_units(tx, program_id)
     tiers = await list_tiers(tx, program_id) if units else []
     return BalanceRules(units={each.unit: each for each in units}, tiers=tiers)
+
+
+async def ledger_slots(tx: Transaction, template_id: TemplateId) -> frozenset[str]:
+    """The slots in which passes of a template's program show balances and tiers: what they show is
+    the ledger's."""
+    rows = await tx.fetch(
+        """
+        SELECT u.slot FROM templates t JOIN balance_units u USING (tenant_id, program_id)
+        WHERE t.tenant_id = $1 AND t.template_id = $2 AND u.slot <> ''
+        UNION
+        SELECT r.slot FROM templates t JOIN tiers r USING (tenant_id, program_id)
+        WHERE t.tenant_id = $1 AND t.template_id = $2 AND r.slot <> ''
+        """,
+        tx.tenant_id,
+        template_id,
+    )
+    return frozenset(row["slot"] for row in rows)
 
 
 async def list_units(tx: Transaction, program_id: ProgramId) -> list[BalanceUnit]:

@@ -4,7 +4,7 @@ preview."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -17,7 +17,7 @@ from passmill.domain.values import SlotType, Value, values_from_json, values_to_
 from passmill.errors import AppError, FieldError, Reason, etag_mismatch
 from passmill.signing.revisions import LoadedRevision
 from passmill.store.passes import ListedPass
-from passmill.usecases.pass_content import invalid_values, stored_values
+from passmill.usecases.pass_content import invalid_values, not_the_ledgers, stored_values
 from passmill.usecases.shard_targets import Target
 
 Revisions: TypeAlias = Mapping[RevisionId, LoadedRevision]
@@ -36,9 +36,10 @@ class Alteration:
 Alter: TypeAlias = Callable[[Target, ListedPass, Revisions], Alteration | None]
 
 
-def altered_by_update(action: UpdateAction, after: LoadedRevision) -> Alter:
-    """Moves a pass to `after` and sets the action's values and the recipient's own. AppError
-    NOT_FOUND for a pass of another template, PASS_ERASED, PASS_VOIDED, INVALID_VALUES."""
+def altered_by_update(action: UpdateAction, after: LoadedRevision, ledger_slots: Set[str]) -> Alter:
+    """Moves a pass to `after` and sets the action's values and the recipient's own. What it shows
+    of the ledger, in `ledger_slots`, it keeps. AppError NOT_FOUND for a pass of another template,
+    PASS_ERASED, PASS_VOIDED, INVALID_VALUES, also for another value in such a slot."""
     slots = {slot.name for slot in after.content.slots}
     given = values_from_json(after.content.slots, action.values)
 
@@ -49,6 +50,8 @@ def altered_by_update(action: UpdateAction, after: LoadedRevision) -> Alter:
         wanted = given
         if target.values != "{}":
             wanted = {**given, **values_from_json(after.content.slots, target.values)}
+        if wrong := not_the_ledgers(own, wanted, ledger_slots):
+            raise invalid_values(wrong)
         return _checked(
             after,
             current,
@@ -64,10 +67,10 @@ def altered_by_update(action: UpdateAction, after: LoadedRevision) -> Alter:
     return alter
 
 
-def altered_by_notice(action: NotifyAction) -> Alter:
+def altered_by_notice(action: NotifyAction, ledger_slots: Set[str]) -> Alter:
     """Sets one text slot of a pass, in the revision it shows. AppError NOT_FOUND for a pass of
     another template, PASS_ERASED, PASS_VOIDED, INVALID_VALUES when its revision cannot show the
-    message."""
+    message, or shows the ledger there."""
 
     def alter(_: Target, listed: ListedPass, revisions: Revisions) -> Alteration | None:
         current = listed.wallet_pass
@@ -86,6 +89,8 @@ def altered_by_notice(action: NotifyAction) -> Alter:
                 ]
             )
         own = stored_values(loaded, current)
+        if wrong := not_the_ledgers(own, {action.slot: action.message}, ledger_slots):
+            raise invalid_values(wrong)
         values = {**own, action.slot: action.message}
         return _checked(
             loaded,

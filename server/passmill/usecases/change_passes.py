@@ -46,6 +46,7 @@ from passmill.usecases.load_revision import LoadRevision
 from passmill.usecases.pass_content import PassContents, TenantContent
 from passmill.usecases.shard_targets import Target, Targets
 from passmill.usecases.shard_work import ShardDone, ShardWork
+from passmill.usecases.shown_balances import show_where_moved
 
 _TRIES: Final = 10  # for passes that others change at the same time
 # Every change waits for its row, mostly for milliseconds, while all those before it are locked. Who
@@ -63,7 +64,7 @@ class ShardChange:
     `revision_ids`: those needed besides the ones the passes show. `action`: "update", "notify" or
     "void". `can_sign_later`: what must not wait for a signature is written without it and left to
     be signed. `skips_missing`: recipients without a pass are nobody's failure. `counts_unchanged`:
-    passes that were so already count as served.
+    passes that were so already count as served. `ledger_slots`: where passes show the ledger.
     """
 
     targets: Targets
@@ -74,6 +75,7 @@ class ShardChange:
     can_sign_later: bool = False
     skips_missing: bool = False
     counts_unchanged: bool = True
+    ledger_slots: Set[str] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -379,7 +381,10 @@ class ChangePasses:
         )
         if len(written) < len(changed):
             raise _PassesMoved({each.target.pass_id for each in changed} - written)
-        await changed_passes.replace_attached(tx, [(each.before, each.after) for each in changed])
+        moves = [(each.before, each.after) for each in changed]
+        await changed_passes.replace_attached(tx, moves)
+        await show_where_moved(tx, moves, change.ledger_slots)
+        about = {"campaign_id": str(work.campaign.campaign_id), "action": change.action}
         for is_visible in (True, False):
             pass_ids = [each.target.pass_id for each in changed if each.is_visible == is_visible]
             if pass_ids:
@@ -387,13 +392,7 @@ class ChangePasses:
                     tx,
                     kind="campaign.shard_done",
                     pass_ids=pass_ids,
-                    detail=json.dumps(
-                        {
-                            "campaign_id": str(work.campaign.campaign_id),
-                            "action": change.action,
-                            "visible": is_visible,
-                        }
-                    ),
+                    detail=json.dumps({**about, "visible": is_visible}),
                     now=self._clock.now(),
                 )
                 if is_visible:

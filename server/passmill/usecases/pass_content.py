@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -67,6 +67,21 @@ def check_draft(
         slot_values=values_to_json(checked.values),
         tags=canonical_tags(draft.tags),
     )
+
+
+def not_the_ledgers(
+    own: Mapping[str, Value], wanted: Mapping[str, Value | None], ledger_slots: Set[str]
+) -> list[FieldError]:
+    """What is wrong about values (None: the default) for a pass that has `own`: where it shows a
+    balance or a tier it shows the ledger's alone."""
+    return [
+        FieldError(
+            path=f'values["{name}"]',
+            message="the slot shows what is in the ledger; post an entry there instead",
+        )
+        for name in sorted(ledger_slots & wanted.keys())
+        if wanted[name] != own.get(name)
+    ]
 
 
 def invalid_values(fields: list[FieldError]) -> AppError:

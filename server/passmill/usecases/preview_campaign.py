@@ -32,6 +32,7 @@ from passmill.domain.values import values_from_json
 from passmill.errors import AppError, not_found
 from passmill.signing.revisions import LoadedRevision
 from passmill.store import campaigns, changed_passes, recipient_streams
+from passmill.store.balance_units import ledger_slots
 from passmill.store.database import Database, Transaction
 from passmill.store.passes import ListedPass
 from passmill.usecases.alterations import (
@@ -213,12 +214,16 @@ class PreviewCampaign:
         if campaign.rolls_back is not None:
             return altered_by_roll_back()
         action = campaign.definition.action
+        ledger = frozenset[str]()
+        if isinstance(action, UpdateAction | NotifyAction):
+            async with self._database.transaction(caller, read_only=True) as tx:
+                ledger = await ledger_slots(tx, action.revision.template_id)
         match action:
             case UpdateAction():
                 after = await self._load_revision.by_id(caller, action.revision.revision_id)
-                return altered_by_update(action, after)
+                return altered_by_update(action, after, ledger)
             case NotifyAction():
-                return altered_by_notice(action)
+                return altered_by_notice(action, ledger)
             case VoidAction():
                 return altered_by_voiding(action.reason)
             case IssueAction():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from passmill.domain.passes import WalletPass
-from passmill.signing.revisions import LoadedRevision
 from passmill.usecases.change_pass import ChangePass, PassChange
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.issue_passes import IssuedPass
@@ -20,7 +19,7 @@ class ReinstatePass:
         """The answer with the usable pass. AppError PASS_NOT_VOIDED when it was not voided,
         PASS_ERASED when its holder was erased."""
 
-        def alter(current: WalletPass, _: LoadedRevision, __: LoadedRevision) -> WalletPass:
+        def alter(current: WalletPass, *_: object) -> WalletPass:
             return current.reinstated()
 
         return await self._change_pass(

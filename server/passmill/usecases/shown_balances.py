@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,6 +12,8 @@ from passmill.domain.ledger import AccountId, Balance
 from passmill.domain.passes import WalletPass
 from passmill.domain.values import InvalidValue, Value, admit_value, values_to_json
 from passmill.signing.revisions import LoadedRevision
+from passmill.store.accounts import find_accounts
+from passmill.store.balance_jobs import enqueue_show_balances
 from passmill.store.database import Transaction
 from passmill.store.ledger import earned_since, get_balances
 from passmill.usecases.pass_content import stored_values
@@ -66,3 +69,20 @@ def with_standing(
     if checked.violations:
         return current
     return replace(current, slot_values=values_to_json(checked.values))
+
+
+async def show_where_moved(
+    tx: Transaction, moves: Sequence[tuple[WalletPass, WalletPass]], ledger_slots: Set[str]
+) -> None:
+    """Has the ledger shown on passes (before and after a change) whose revision is another, as far
+    as they did not show it in all these slots: what another revision holds there, a default or what
+    it had long ago, is not the ledger's."""
+    pass_ids = [
+        after.pass_id
+        for before, after in moves
+        if before.revision_id != after.revision_id
+        and not ledger_slots <= json.loads(before.slot_values).keys()
+    ]
+    if pass_ids:
+        accounts = await find_accounts(tx, pass_ids)
+        await enqueue_show_balances(tx, sorted(set(accounts.values())))

@@ -14,7 +14,7 @@ from passmill.usecases.change_pass import ChangePass, PassChange
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.issue_passes import IssuedPass
 from passmill.usecases.mutation import Answer, Mutation
-from passmill.usecases.pass_content import check_draft, stored_values
+from passmill.usecases.pass_content import check_draft, not_the_ledgers, stored_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,14 @@ class UpdatePass:
         holder was erased; INVALID_VALUES names the fields that do not fit, as in `wallet_pass` of
         the request."""
 
-        def alter(current: WalletPass, before: LoadedRevision, after: LoadedRevision) -> WalletPass:
+        def alter(
+            current: WalletPass,
+            before: LoadedRevision,
+            after: LoadedRevision,
+            ledger_slots: Set[str],
+        ) -> WalletPass:
             current.require_not_erased()
-            return _patched(current, before, after, patch)
+            return _patched(current, before, after, patch, ledger_slots)
 
         return await self._change_pass(
             mutation,
@@ -64,9 +69,15 @@ class UpdatePass:
 
 
 def _patched(
-    current: WalletPass, before: LoadedRevision, after: LoadedRevision, patch: PassPatch
+    current: WalletPass,
+    before: LoadedRevision,
+    after: LoadedRevision,
+    patch: PassPatch,
+    ledger_slots: Set[str],
 ) -> WalletPass:
     holder = current.holder
+    own = stored_values(before, current)
+    given = {**(patch.all_values or {}), **patch.some_values}
     slots = {slot.name for slot in after.content.slots}
     problems = [
         FieldError(path=f'values["{name:.64}"]', message="the template has no slot of this name")
@@ -83,9 +94,13 @@ def _patched(
                 if patch.external_ids is None
                 else patch.external_ids,
             ),
-            values=_new_values(current, before, slots, patch),
+            values=_new_values(own, slots, patch, ledger_slots),
             expire_time=None,
-            problems=(*patch.problems, *problems),
+            problems=(
+                *patch.problems,
+                *problems,
+                *not_the_ledgers(own, given, ledger_slots & slots),
+            ),
         ),
         path="wallet_pass",
     )
@@ -99,14 +114,15 @@ def _patched(
 
 
 def _new_values(
-    current: WalletPass, before: LoadedRevision, slots: Set[str], patch: PassPatch
+    own: Mapping[str, Value], slots: Set[str], patch: PassPatch, ledger_slots: Set[str]
 ) -> Mapping[str, Value]:
     if patch.all_values is not None:
-        values = dict(patch.all_values)
+        # What is the ledger's stays also when all else is given anew.
+        kept = {name: value for name, value in own.items() if name in ledger_slots & slots}
+        values = {**kept, **patch.all_values}
     else:
         # What the present revision knows and the next does not is given up with its slot.
-        kept = stored_values(before, current)
-        values = {name: value for name, value in kept.items() if name in slots}
+        values = {name: value for name, value in own.items() if name in slots}
     for name, value in patch.some_values.items():
         if value is None:
             values.pop(name, None)

@@ -4,6 +4,7 @@ takes another campaign's changes back."""
 from __future__ import annotations
 
 from passmill.domain.campaigns import NotifyAction, UpdateAction
+from passmill.store.balance_units import ledger_slots
 from passmill.store.database import Database
 from passmill.usecases.alterations import (
     Alter,
@@ -35,7 +36,7 @@ class UpdateShard:
         template), INVALID_VALUES, INTERNAL when the signer cannot sign it, UNAVAILABLE when others
         change it all the time; in a roll-back with ETAG_MISMATCH when somebody changed it since.
         """
-        targets = await self._targets(work)
+        targets, ledger = await self._targets(work)
         action = work.campaign.definition.action
         revision_ids = {each.undo.revision_id for each in targets.targets if each.undo is not None}
         if isinstance(action, UpdateAction):
@@ -44,28 +45,34 @@ class UpdateShard:
             work,
             ShardChange(
                 targets=targets,
-                alter=await self._alter(work),
+                alter=await self._alter(work, ledger),
                 action="notify" if isinstance(action, NotifyAction) else "update",
                 revision_ids=revision_ids,
                 keeps_undo=True,
+                ledger_slots=ledger,
             ),
         )
 
-    async def _targets(self, work: ShardWork) -> Targets:
+    async def _targets(self, work: ShardWork) -> tuple[Targets, frozenset[str]]:
+        """With them the slots in which their passes show the ledger."""
+        action = work.campaign.definition.action
+        if not isinstance(action, UpdateAction | NotifyAction):
+            raise TypeError("This campaign changes no values.")
         async with self._database.transaction(work.caller, read_only=True) as tx:
+            ledger = await ledger_slots(tx, action.revision.template_id)
             if work.campaign.rolls_back is not None:
-                return await read_undo_targets(tx, work.shard)
-            return await read_targets(tx, work.campaign, work.shard)
+                return await read_undo_targets(tx, work.shard), ledger
+            return await read_targets(tx, work.campaign, work.shard), ledger
 
-    async def _alter(self, work: ShardWork) -> Alter:
+    async def _alter(self, work: ShardWork, ledger: frozenset[str]) -> Alter:
         action = work.campaign.definition.action
         if work.campaign.rolls_back is not None:
             return altered_by_roll_back()
         match action:
             case UpdateAction():
                 after = await self._load_revision.by_id(work.caller, action.revision.revision_id)
-                return altered_by_update(action, after)
+                return altered_by_update(action, after, ledger)
             case NotifyAction():
-                return altered_by_notice(action)
+                return altered_by_notice(action, ledger)
             case _:
                 raise ValueError("This campaign changes no values.")

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from passmill.domain.pass_marks import is_voided_by_use
 from passmill.domain.passes import WalletPass
-from passmill.signing.revisions import LoadedRevision
 from passmill.usecases.change_pass import ChangePass, PassChange
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.issue_passes import IssuedPass
@@ -28,7 +27,7 @@ class VoidPass:
         """The answer with the voided pass. AppError PASS_VOIDED when it already is, but by a use:
         then it stays so when that is taken back."""
 
-        def alter(current: WalletPass, _: LoadedRevision, __: LoadedRevision) -> WalletPass:
+        def alter(current: WalletPass, *_: object) -> WalletPass:
             if is_voided_by_use(current):
                 return replace(current, void_reason=reason)
             return current.voided(reason)
