@@ -11,8 +11,11 @@ from passmill.domain.ids import PassId, parse_uuid
 from passmill.domain.templates import BarcodeKind
 from passmill.usecases.offline_bundle import GetOfflineBundle, OfflineBundle
 from passmill.v1 import pass_service_pb2 as pb
-from passmill.v1.wallet_pass_pb2 import Pass
-from tests.support.barcodes import add_barcode_club, keys_of, revoke, rotate
+from passmill.v1.holder_service_pb2 import EraseHolderRequest, HolderRef
+from passmill.v1.holder_service_pb2_grpc import HolderServiceStub
+from passmill.v1.wallet_pass_pb2 import Pass, PassRef
+from tests.support.barcodes import add_barcode_club, barcode_card, keys_of, revoke, rotate
+from tests.support.channels import CALL_SECONDS, keyed
 from tests.support.service import Club, Service, SetClock, by_id, meta
 from tests.support.small_card import draft
 
@@ -71,6 +74,38 @@ async def test_voided_passes_are_listed(service: Service) -> None:
     await club.passes.ReinstatePass(pb.ReinstatePassRequest(ref=by_id(passes[0]), meta=meta()))
     assert (await bundles.get()).voided == hashes(*passes[1:4], ending)
     assert (await bundles.get(later=7200)).voided == hashes(*passes[1:4])
+
+
+async def test_copies_of_replaced_barcodes_are_listed(service: Service) -> None:
+    """A copy made before the pass got another barcode is good to a scanner as long as it says; so
+    passes that are void or over are listed until then: with an end brought forward, with handles
+    instead, with a key that is revoked since, and of an erased holder. Others are not."""
+    club = await add_barcode_club(service)
+    bundles = Bundles(club)
+    soon = Pass()
+    soon.expire_time.FromDatetime(bundles.clock.now() + timedelta(minutes=30))
+    voided, over, rotated, moved, erased, good = [await club.issue() for _ in range(6)]
+    for each in (voided, over):
+        await club.update(each, "expire_time", wanted=soon)
+    await void(club, voided)
+    newer = await rotate(club.tenant)
+    late = Pass()
+    late.expire_time.FromDatetime(bundles.clock.now() + timedelta(days=10))
+    for each in (rotated, good):
+        await club.update(each, "expire_time", wanted=late)
+    await void(club, rotated)
+    await revoke(club.tenant, newer.barcode_key_id)
+    holders = HolderServiceStub(keyed(service.api, club.tenant.member.api_key))
+    ref = HolderRef(wallet_pass=PassRef(pass_id=erased.pass_id))
+    await holders.EraseHolder(EraseHolderRequest(ref=ref, meta=meta()), timeout=CALL_SECONDS)
+    await club.tenant.publish(club.template_id, barcode_card(BarcodeKind.HANDLE))
+    await club.update(moved, "revision", wanted=Pass(revision=2))
+    await void(club, moved)
+    assert (await bundles.get()).voided == hashes(voided, rotated, moved, erased)
+    listed = hashes(voided, over, rotated, moved, erased)
+    assert (await bundles.get(later=3600)).voided == listed
+    await club.update(over, "expire_time", wanted=late)
+    assert (await bundles.get()).voided == hashes(voided, rotated, moved, erased)
 
 
 async def test_keys_that_are_trusted(service: Service) -> None:

@@ -74,9 +74,10 @@ class GetOfflineBundle:
         now = self._clock.now()
         async with self._database.transaction(caller, read_only=True) as tx:
             keys = [each.key for each in await list_barcode_keys(tx)]
-            revoked = [each.key_id for each in keys if each.revoke_time is not None]
-            voided = await read_voided_hashes(tx, revoked=revoked, now=now)
-        trusted = [each for each in keys if each.revoke_time is None]
+            trusted = [each for each in keys if each.revoke_time is None]
+            voided = await read_voided_hashes(
+                tx, trusted=[each.key_id for each in trusted], now=now
+            )
         digest = hashlib.blake2b(voided, digest_size=16)
         for each in trusted:
             digest.update(each.key_id.to_bytes(2, "big") + each.public_key)
