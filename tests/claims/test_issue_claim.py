@@ -49,27 +49,33 @@ async def test_nobody_there_is_told_and_the_same_claim_goes_on(database: Databas
 
 
 async def test_the_page_waits_too(database: Database) -> None:
-    """Without a worker the page says to wait a moment, keeps what was filled in, and when it is
-    sent again with a worker there, the pass is ready."""
+    """Without a worker the form leads to a page that says to wait and looks again by itself; as
+    soon as there is a worker the pass is ready, for the browser that claimed first and lost
+    nothing."""
     async with (
         club_links(database) as (service, links),
         open_edge_on(service.settings, request_seconds=1.5) as edge,
         open_client(edge.port) as phone,
+        open_client(edge.port) as other,
     ):
         created = await links.create(fields=[NAME])
         path = f"/p/{created.token}"
-        form = {"claim_key": "w" * 22, "name": "Zoë"}
-        waiting = await phone.post(path, data=form)
-        assert (waiting.status_code, waiting.headers["retry-after"]) == (503, "3")
+        assert (await phone.get(path)).status_code == 200
+        sent = await phone.post(path, data={"name": "Zoë"})
+        assert (sent.status_code, sent.headers["location"]) == (303, created.token)
+        waiting = await phone.get(path)
+        assert (waiting.status_code, waiting.headers["refresh"]) == (200, "3")
         assert "One moment" in waiting.text
+        assert "already been claimed" in (await other.get(path)).text
         async with open_claim_worker(service):
-            sent = waiting
-            for _ in range(20):  # as the page says, until it has been issued
-                if sent.status_code != 503:
+            for _ in range(20):  # as the page's button does, until it has been issued
+                again = await phone.post(path)
+                assert again.status_code == 303
+                page = await phone.get(path)
+                if "Your pass is ready" in page.text:
                     break
-                sent = await phone.post(path, data=form)
-        assert sent.status_code == 303
-        assert "Your pass is ready" in (await phone.get(path)).text
+            else:
+                pytest.fail(page.text)
         assert (await links.get(created)).uses == 1
 
 

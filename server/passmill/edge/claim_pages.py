@@ -1,9 +1,9 @@
 """The pages by which people claim passes: /p/{token}. All addresses in them are relative, as a
 proxy may serve them below a path of its own.
 
-GET and HEAD use nothing up, however often: mail scanners and previews ask, too. POST claims. The
-claim key, made with the form, is both what makes a form sent twice the same claim, and what the
-browser keeps as a cookie to get the pass again.
+GET and HEAD use nothing up, however often: mail scanners and previews ask, too. POST claims, with
+the claim key that the browser was given as a cookie together with the form: by it a form sent twice
+is the same claim, and the browser gets its pass, even if the answer to the form is lost.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from passmill.domain.api_keys import hash_secret
 from passmill.domain.claim_forms import ClaimAnswers, FieldKind
 from passmill.domain.claims import ClaimState, is_claim_key, is_claim_token, new_claim_token
+from passmill.edge.claim_keys import is_from_elsewhere, keep_key, own_key
 from passmill.edge.claim_view import ClaimPage, ClaimView, Visitor
 from passmill.edge.exchange import BodyTooLarge
 from passmill.edge.http_dates import format_http_date
@@ -32,11 +32,14 @@ from passmill.usecases.recover_claim import RecoverClaim
 from passmill.usecases.resolve_claim import ResolveClaim, ResolvedClaim
 from passmill.usecases.serve_pass import ServePass
 
-_COOKIE: Final = "passmill_claim"
-_COOKIE_SECONDS: Final = 400 * 86_400  # as long as browsers keep any
 _MAX_FORM_BYTES: Final = 32 << 10
 _MAX_FORM_FIELDS: Final = 64
 _PKPASS: Final = "application/vnd.apple.pkpass"
+_BUSY_SECONDS: Final = "3"
+# In the address of a page to which a form without a cookie leads.
+_NO_COOKIE: Final = "no-cookie"
+# It may have been taken in: the page that follows knows, by the key.
+_ON_ITS_WAY: Final = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE})
 _STATUS: Final[Mapping[ClaimState, int]] = {
     ClaimState.EXPIRED: 410,
     ClaimState.REVOKED: 410,
@@ -70,7 +73,6 @@ class _Form:
 
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     problems: Mapping[str, str] = field(default_factory=dict)
-    claim_key: str = field(repr=False)
 
 
 class ClaimPages:
@@ -115,31 +117,55 @@ class ClaimPages:
         token = _token(request)
         handed_over = request.query_params.get("key", "")
         if is_claim_key(handed_over):
-            # From the code on another screen of whoever has claimed it. Not left in the address.
-            answer: Response = RedirectResponse(token, status_code=303)
-            self._keep_key(answer, token, handed_over)
-            return answer
+            return await self._take_over(request, token, handed_over)
         return await self._resolved(request, visitor, token)
 
+    async def _take_over(self, request: Request, token: str, handed_over: str) -> Response:
+        """From the code on another screen of whoever has claimed it. Not left in the address."""
+        answer = RedirectResponse(token, status_code=303)
+        # Never instead of a pass that is there already, and nothing that somebody made up.
+        if not await self._has_claimed(token, own_key(request)) and await self._has_claimed(
+            token, handed_over
+        ):
+            self._keep_key(answer, token, handed_over)
+        return answer
+
+    async def _has_claimed(self, token: str, claim_key: str) -> bool:
+        resolved = await self._use_cases.resolve_claim(token, claim_key, deadline=self._deadline())
+        return resolved.state is ClaimState.CLAIMED
+
     async def _resolved(
-        self, request: Request, visitor: Visitor, token: str, form: _Form | None = None
+        self,
+        request: Request,
+        visitor: Visitor,
+        token: str,
+        *,
+        form: _Form | None = None,
+        refused: int | None = None,
     ) -> Response:
-        """The page of a link as it is now. `form`: one to be corrected."""
-        own_key = _own_key(request)
-        resolved = await self._use_cases.resolve_claim(token, own_key, deadline=self._deadline())
-        page = self._page(request, token, resolved, form or _Form(claim_key=new_claim_token()))
-        status = 422 if page.problems else _STATUS.get(resolved.state, 200)
-        return self._html(page, visitor, status=status)
+        """The page of a link as it is now. `form`: one to be corrected; `refused`: with which
+        status, where it answers what was not done."""
+        resolved = await self._use_cases.resolve_claim(
+            token, own_key(request), deadline=self._deadline()
+        )
+        page = self._page(request, token, resolved, form or _Form())
+        if refused is not None:
+            return self._html(page, visitor, status=refused)
+        answer = self._html(page, visitor, status=_STATUS.get(resolved.state, 200))
+        if page.state == "BUSY":
+            answer.headers["refresh"] = _BUSY_SECONDS
+        elif resolved.state is ClaimState.OPEN and not own_key(request):
+            self._keep_key(answer, token, new_claim_token())
+        return answer
 
     def _page(
         self, request: Request, token: str, resolved: ResolvedClaim, form: _Form
     ) -> ClaimPage:
-        own_key = _own_key(request)
         url = ""
         if resolved.state is ClaimState.OPEN:
             url = self._url(request, token)
         elif resolved.state is ClaimState.CLAIMED:
-            url = f"{self._url(request, token)}?key={own_key}"
+            url = f"{self._url(request, token)}?key={own_key(request)}"
         # Claimed, and the worker has not made it yet.
         is_busy = resolved.state is ClaimState.CLAIMED and resolved.pass_id is None
         return ClaimPage(
@@ -151,7 +177,7 @@ class ClaimPages:
             given=form.given,
             problems=form.problems,
             default_region=resolved.default_region,
-            claim_key=own_key if is_busy else form.claim_key,
+            needs_cookie=_NO_COOKIE in request.query_params and not own_key(request),
             recovery=resolved.recovery,
             reference_id=resolved.reference_id,
             url=url,
@@ -160,23 +186,28 @@ class ClaimPages:
     async def _post(self, request: Request, visitor: Visitor) -> Response:
         token = _token(request)
         form = await _read_form(request)
+        if is_from_elsewhere(request):
+            return await self._resolved(request, visitor, token, refused=403)
         if form.get("action") == "recover":
             return await self._recover(visitor, token, form)
-        own_key = _own_key(request)
-        claim_key = own_key or form.get("claim_key", "")
-        if not is_claim_key(claim_key):
-            return await self._resolved(request, visitor, token)
+        claim_key = own_key(request)
+        if not claim_key:
+            # Without a cookie it would be claimed and never found again. Only the page gives one.
+            await self._use_cases.resolve_claim(token, "", deadline=self._deadline())
+            return RedirectResponse(f"{token}?{_NO_COOKIE}", status_code=303)
         deadline = self._deadline()
         try:
             claimed = await self._use_cases.claim_pass(
                 token, claim_key, _answers(form), deadline=deadline
             )
         except AppError as error:
+            if error.kind in _ON_ITS_WAY:
+                return RedirectResponse(token, status_code=303)
             if error.reason is not Reason.INVALID_VALUES:
                 raise
             problems = {each.path.removeprefix("answers."): each.message for each in error.fields}
-            corrected = _Form(given=form, problems=problems, claim_key=claim_key)
-            return await self._resolved(request, visitor, token, corrected)
+            corrected = _Form(given=form, problems=problems)
+            return await self._resolved(request, visitor, token, form=corrected, refused=422)
         if claimed.state is not ClaimState.CLAIMED:
             page = ClaimPage(
                 state=claimed.state.name,
@@ -219,9 +250,8 @@ class ClaimPages:
 
     async def _bundle(self, request: Request, visitor: Visitor) -> Response:
         """The .pkpass, for the browser that has claimed it."""
-        token, own_key = _token(request), _own_key(request)
-        deadline = self._deadline()
-        resolved = await self._use_cases.resolve_claim(token, own_key, deadline=deadline)
+        token, deadline = _token(request), self._deadline()
+        resolved = await self._use_cases.resolve_claim(token, own_key(request), deadline=deadline)
         if resolved.pass_id is None:
             return RedirectResponse(f"../{token}", status_code=303)
         served = await self._use_cases.serve_pass.bundle_of(resolved.caller, resolved.pass_id)
@@ -265,9 +295,9 @@ class ClaimPages:
         self._log.info("claim.not_served", reason=error.reason.value)
         page = ClaimPage(state="UNAVAILABLE", heading="busy_title")
         answer = self._html(page, visitor, status=503)
-        answer.headers["retry-after"] = "3"
+        answer.headers["retry-after"] = _BUSY_SECONDS
         if request.method == "GET":
-            answer.headers["refresh"] = "3"
+            answer.headers["refresh"] = _BUSY_SECONDS
         return answer
 
     def _html(self, page: ClaimPage, visitor: Visitor, *, status: int = 200) -> Response:
@@ -291,15 +321,7 @@ class ClaimPages:
         return serve
 
     def _keep_key(self, answer: Response, token: str, claim_key: str) -> None:
-        answer.set_cookie(
-            cookie_name(token),
-            claim_key,
-            max_age=_COOKIE_SECONDS,
-            path=None,  # the folder of this page, whatever a proxy calls that
-            secure=self._is_encrypted,
-            httponly=True,
-            samesite="lax",
-        )
+        keep_key(answer, token, claim_key, is_encrypted=self._is_encrypted)
 
     def _url(self, request: Request, token: str) -> str:
         if self._public_url is not None:
@@ -317,16 +339,6 @@ def _token(request: Request) -> str:
     if not is_claim_token(token):
         raise AppError(reason=Reason.NOT_FOUND, message="No claim link with this token.")
     return token
-
-
-def cookie_name(token: str) -> str:
-    """Under which a browser keeps its claim key: another one for each link."""
-    return f"{_COOKIE}_{hash_secret(token)[:8].hex()}"
-
-
-def _own_key(request: Request) -> str:
-    key = request.cookies.get(cookie_name(request.path_params["token"]), "")
-    return key if is_claim_key(key) else ""
 
 
 async def _read_form(request: Request) -> Mapping[str, str]:

@@ -95,7 +95,8 @@ class FormField:
 class ClaimPage:
     """One page. `state`: of a claim, or BUSY, RECOVERED, UNKNOWN. `heading`: names two texts, that
     and what follows it. `form`: what is asked for, `given` with what was, `problems` by path.
-    `url`: where the code leads, '' for no code."""
+    `needs_cookie`: the browser was given a key and has not kept it. `url`: where the code leads, ''
+    for no code."""
 
     state: str
     heading: str
@@ -105,7 +106,7 @@ class ClaimPage:
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     problems: Mapping[str, str] = field(default_factory=dict)
     default_region: str = ""
-    claim_key: str = field(default="", repr=False)
+    needs_cookie: bool = False
     recovery: Recovery | None = None
     reference_id: str = ""
     url: str = field(default="", repr=False)
@@ -171,7 +172,7 @@ class ClaimView:
             brand=_readable(look.colors),
             has_logo=bool(look.logo_asset_id),
             token=page.token,
-            claim_key=page.claim_key,
+            needs_cookie=page.needs_cookie,
             given=page.given,
             fields=[_form_field(each, page, texts) for each in page.form],
             problems=page.problems,
