@@ -184,6 +184,7 @@ async def open_claims(frame: Frame) -> AsyncIterator[ClaimServices]:
 def _issue_claim(frame: Frame, tasks: asyncio.TaskGroup) -> IssueClaim:
     return IssueClaim(
         database=frame.database,
+        mutator=frame.mutator,
         load_revision=frame.load_revision,
         mutator=frame.mutator,
         issue_passes=compose_passes.issue_passes(frame, tasks),

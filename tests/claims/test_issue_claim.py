@@ -1,5 +1,6 @@
 """The worker's side of claims: killed in between, tried again, given up; and nobody there."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from passmill.store.claims import enqueue_claim
 from passmill.v1 import admin_service_pb2 as admin_pb2
 from passmill.v1 import enrolment_pb2 as claims_pb2
 from passmill.v1 import enrolment_service_pb2 as pb
+from passmill.v1 import template_service_pb2
 from tests.edge.rig import open_client, open_edge_on
 from tests.support.claims import CLAIMED, NAME, ClubLinks, new_key, open_claim_worker
 from tests.support.postgres import Database
@@ -87,18 +89,84 @@ async def test_a_worker_killed_after_issuing_issues_no_second(database: Database
         key = new_key()
         async with open_claim_worker(service):
             first = await links.claim(created.token, key)
-        # As the row was before the note, and its job.
-        tenant = links.club.tenant
-        [row] = await tenant.fetch(
-            "UPDATE claims SET pass_id = NULL, issue_time = NULL,"
-            ' answers = \'["", "", "", {}, []]\' RETURNING claim_id'
-        )
-        async with service.services.database.transaction(tenant.caller) as tx:
-            await enqueue_claim(tx, ClaimId(row["claim_id"]))
+        await forget_the_note(service, links)
         async with open_claim_worker(service):
             again = await links.claim(created.token, key)
         assert again == first
-        assert await tenant.count("passes") == 1
+        assert await links.club.tenant.count("passes") == 1
+
+
+async def forget_the_note(service: Service, links: ClubLinks) -> ClaimId:
+    """The one claim as it is when its worker dies between the issue and its note, and its job."""
+    tenant = links.club.tenant
+    [row] = await tenant.fetch(
+        "UPDATE claims SET pass_id = NULL, issue_time = NULL,"
+        ' answers = \'["", "", "", {}, []]\' RETURNING claim_id'
+    )
+    claim_id = ClaimId(row["claim_id"])
+    async with service.services.database.transaction(tenant.caller) as tx:
+        await enqueue_claim(tx, claim_id)
+    return claim_id
+
+
+async def test_what_was_issued_stays_whatever_becomes_of_the_template(database: Database) -> None:
+    """A worker dies after issuing, then the template is archived: the next one notes the pass, and
+    neither is the claim forgotten nor its use given back."""
+    async with club_links(database) as (service, links):
+        created = await links.create()
+        key = new_key()
+        async with open_claim_worker(service):
+            first = await links.claim(created.token, key)
+        await forget_the_note(service, links)
+        request = template_service_pb2.ArchiveTemplateRequest(
+            template_id=links.club.template_id, meta=meta()
+        )
+        await links.club.tenant.member.templates.ArchiveTemplate(request)
+        async with open_claim_worker(service):
+            again = await links.claim(created.token, key)
+        assert again == first
+        assert (await links.get(created)).uses == 1
+        assert await links.club.tenant.count("passes") == 1
+
+
+@pytest.mark.parametrize("is_issued", [True, False], ids=["issued", "not issued"])
+async def test_a_claim_given_up_is_issued_or_never(database: Database, is_issued: bool) -> None:
+    """Giving up a claim whose pass was issued gives it that pass. One without is forgotten, and a
+    worker that wakes up late with it issues nothing any more; nobody gets a second pass of a link
+    for one either way."""
+    async with club_links(database) as (service, links):
+        created = await links.create()
+        key = new_key()
+        if is_issued:
+            async with open_claim_worker(service):
+                await links.claim(created.token, key)
+            claim_id = await forget_the_note(service, links)
+        else:
+            request = pb.ClaimPassRequest(token=created.token, claim_key=key)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await links.public.ClaimPass(request, timeout=1.5)
+            [row] = await links.club.tenant.fetch("SELECT claim_id FROM claims")
+            claim_id = ClaimId(row["claim_id"])
+        rows = await links.club.tenant.fetch("SELECT * FROM claims")
+        tenant_id = TenantId(int(links.club.tenant.tenant_id))
+        async with open_worker(service.settings, registry=CollectorRegistry()) as services:
+            issue_claim = services.claims.issue_claim
+            await issue_claim.give_up(tenant_id, claim_id)
+            assert await links.club.tenant.count("claims") == is_issued
+            if not is_issued:  # as a worker still sees it that read it before
+                await links.club.tenant.fetch(
+                    "INSERT INTO claims SELECT (jsonb_populate_record(NULL::claims, $1)).*",
+                    json.dumps(dict(rows[0]), default=_as_text),
+                )
+            await issue_claim(tenant_id, claim_id)
+        assert await links.club.tenant.count("passes") == is_issued
+        assert (await links.get(created)).uses == is_issued
+        resolved = await links.resolve(created.token, key)
+        assert bool(resolved.reference_id) == is_issued
+
+
+def _as_text(value: object) -> str:
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
 
 
 async def test_what_cannot_be_issued_is_forgotten_and_its_use_given_back(

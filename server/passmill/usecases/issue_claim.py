@@ -1,14 +1,15 @@
 """Issue a claim's pass: the worker's side. The claim that was written down is the intent; its id is
-the request id of the issue, so that trying again gives the same pass."""
+the request id both of the issue and of giving it up, so that one of them happens, once, whoever
+tries again and whatever crashes in between."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID, uuid5
 
 import structlog
@@ -33,10 +34,13 @@ from passmill.usecases.mutation import Mutation, Mutator
 
 _DEADLINE_SECONDS: Final = 20.0
 _METHOD: Final = "EnrolmentService/ClaimPass"
+_GIVEN_UP: Final = b""  # the answer kept for a claim that no pass will be issued for any more
 # Trying again would not help: whoever claims is told, and the link has its use back.
 _FINAL: Final = frozenset(
     {ErrorKind.INVALID_INPUT, ErrorKind.FAILED_PRECONDITION, ErrorKind.NOT_FOUND}
 )
+
+T = TypeVar("T")
 
 
 class IssueClaim:
@@ -46,17 +50,17 @@ class IssueClaim:
         self,
         *,
         database: Database,
-        load_revision: LoadRevision,
         mutator: Mutator,
+        load_revision: LoadRevision,
         issue_passes: IssuePasses,
         edit_pass: EditPass,
         clock: Clock,
     ) -> None:
         self._database = database
         self._mutator = mutator
-        self._edit_pass = edit_pass
         self._load_revision = load_revision
         self._issue_passes = issue_passes
+        self._edit_pass = edit_pass
         self._clock = clock
         self._log = structlog.get_logger("passmill.claims")
 
@@ -71,30 +75,28 @@ class IssueClaim:
             claim = await find_claim(tx, claim_id)
             link = None if claim is None else await get_link(tx, claim.link_id)
         if claim is None or link is None:
-            if kept := await self._mutator.replay(_issue_of(caller, claim_id)):
-                await self._take_back(caller, claim_id, PassId(UUID(bytes=kept.content)))
+            if kept := await self._mutator.replay(_mutation(caller, claim_id, _pass_id)):
+                await self._take_back(caller, claim_id, kept.content)
             return
         if claim.answers is None:
             return
+        kept = await self._mutator.replay(_mutation(caller, claim_id, _pass_id))
+        if kept is not None:  # whatever has become of the template since
+            await self._end(caller, claim, kept.content)
+            return
         try:
-            pass_id = await self._issue(caller, link, claim, claim.answers)
+            made = await self._issue(caller, link, claim, claim.answers)
         except AppError as error:
             if error.kind not in _FINAL:
                 raise
             self._log.warning("claim.refused", claim_id=str(claim_id), reason=error.reason.value)
             await self._drop(caller, claim)
             return
-        now = self._clock.now()
-        async with self._database.transaction(caller) as tx:
-            if await end_claim(tx, claim_id, pass_id=pass_id, now=now):
-                await tell_of_claim(tx, link, claim, pass_id, claim.answers, now=now)
-                return
-            is_gone = await find_claim(tx, claim_id) is None
-        if is_gone:
-            await self._take_back(caller, claim_id, pass_id)
+        await self._end(caller, claim, made)
 
     async def give_up(self, tenant_id: TenantId, claim_id: ClaimId) -> bool:
-        """Forgets a claim whose pass cannot be issued for no known reason."""
+        """Forgets a claim whose pass cannot be issued for no known reason; one that was issued
+        gets its pass."""
         caller = _inside(tenant_id)
         async with self._database.transaction(caller, read_only=True) as tx:
             claim = await find_claim(tx, claim_id)
@@ -105,7 +107,7 @@ class IssueClaim:
 
     async def _issue(
         self, caller: Caller, link: ClaimLink, claim: Claim, answers: ClaimAnswers
-    ) -> PassId:
+    ) -> bytes:
         template_id = str(UUID(int=link.template_id.int))
         loaded = await self._load_revision.for_issue(caller, template_id, link.revision_number)
         try:
@@ -115,7 +117,7 @@ class IssueClaim:
                 reason=Reason.INVALID_VALUES, message="The link's values fit no slots any more."
             ) from None
         answer = await self._issue_passes(
-            _issue_of(caller, claim.claim_id),
+            _mutation(caller, claim.claim_id, _pass_id),
             template_id=template_id,
             revision=link.revision_number,
             drafts=[draft],
@@ -123,9 +125,27 @@ class IssueClaim:
             all_or_none=True,
             is_single=True,
         )
-        return PassId(UUID(bytes=answer.content))
+        return answer.content
 
-    async def _take_back(self, caller: Caller, claim_id: ClaimId, pass_id: PassId) -> None:
+    async def _end(self, caller: Caller, claim: Claim, content: bytes) -> None:
+        """Keeps what became of the claim: its pass, or (`_GIVEN_UP`) none."""
+        if content == _GIVEN_UP or claim.answers is None:
+            return
+        pass_id = PassId(UUID(bytes=content))
+        now = self._clock.now()
+        async with self._database.transaction(caller) as tx:
+            if await end_claim(tx, claim.claim_id, pass_id=pass_id, now=now):
+                link = await get_link(tx, claim.link_id)
+                await tell_of_claim(tx, link, claim, pass_id, claim.answers, now=now)
+                return
+            is_gone = await find_claim(tx, claim.claim_id) is None
+        if is_gone:
+            await self._take_back(caller, claim.claim_id, content)
+
+    async def _take_back(self, caller: Caller, claim_id: ClaimId, content: bytes) -> None:
+        if content == _GIVEN_UP:
+            return
+
         async def work(_: Transaction, in_hand: PassInHand) -> bytes:
             current = await in_hand.lock()
             emptied = erased_pass(current, in_hand.prepared.before.content)
@@ -140,12 +160,18 @@ class IssueClaim:
             validate_only=False,
             encode=bytes,
         )
-        await self._edit_pass(mutation, PassRef(pass_id=str(pass_id)), work, kind="erased")
+        ref = PassRef(pass_id=str(UUID(bytes=content)))
+        await self._edit_pass(mutation, ref, work, kind="erased")
 
     async def _drop(self, caller: Caller, claim: Claim) -> None:
-        async with self._database.transaction(caller) as tx:
+        """Forgets a claim, unless another worker has issued its pass, or is just doing so."""
+
+        async def work(tx: Transaction) -> None:
             if await drop_claim(tx, claim.claim_id):
                 await give_use_back(tx, claim.link_id)
+
+        answer = await self._mutator.run(_mutation(caller, claim.claim_id, lambda _: _GIVEN_UP), work)
+        await self._end(caller, claim, answer.content)
 
 
 async def tell_of_claim(
@@ -169,14 +195,14 @@ async def tell_of_claim(
     )
 
 
-def _issue_of(caller: Caller, claim_id: ClaimId) -> Mutation[Sequence[IssueOutcome]]:
+def _mutation(caller: Caller, claim_id: ClaimId, encode: Callable[[T], bytes]) -> Mutation[T]:
     return Mutation(
         caller=caller,
         method=_METHOD,
         request_id=claim_id,
         fingerprint=_fingerprint(claim_id),
         validate_only=False,
-        encode=_pass_id,
+        encode=encode,
     )
 
 
