@@ -16,6 +16,7 @@ from passmill.domain.callers import Caller
 from passmill.domain.claims import ClaimPersons
 from passmill.domain.clock import Clock
 from passmill.domain.ids import PassId
+from passmill.domain.rates import Rates
 from passmill.edge.claim_pages import ClaimPages, ClaimUseCases
 from passmill.edge.claim_view import ClaimView
 from passmill.edge.pages import make_pages
@@ -23,11 +24,12 @@ from passmill.jobs.worker import Worker
 from passmill.rpc import enrolment_service
 from passmill.rpc.connect_door import ConnectDoor
 from passmill.rpc.status import RequestValidator
-from passmill.settings import Settings
+from passmill.settings import EdgeDoor, Settings
 from passmill.store.claims import ClaimPayload
 from passmill.store.database import Database
 from passmill.store.jobs import JobKind, open_job_queue
 from passmill.usecases.claim_branding import ClaimBranding
+from passmill.usecases.claim_pace import ClaimPace
 from passmill.usecases.claim_pass import ClaimPass
 from passmill.usecases.create_claim_links import CreateClaimLinks
 from passmill.usecases.find_pass import PassRef
@@ -44,6 +46,7 @@ from passmill.usecases.serve_pass import ServePass
 _AT_ONCE: Final = 16
 # Of a request's time, to say in time that it was too short.
 _ANSWER_SECONDS: Final = 0.3
+_HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,10 @@ def public_enrolment(
     clock: Clock,
     edge_key: bytes,
     read_bundle: enrolment_service.BundleReader,
+    place: EdgeDoor | None = None,
 ) -> enrolment_service.PublicEnrolmentUseCases:
-    """What people reach without a credential, on whatever stands behind it."""
+    """What people reach without a credential, on whatever stands behind it. `place`: None where
+    who calls is not who claims."""
     present_link = PresentLink(database=database)
     branding = ClaimBranding(database=database, load_revision=load_revision)
     persons = ClaimPersons(edge_key)
@@ -75,6 +80,7 @@ def public_enrolment(
             present_link=present_link,
             branding=branding,
             persons=persons,
+            pace=_pace(place),
             clock=clock,
         ),
         recover_claim=RecoverClaim(
@@ -83,6 +89,12 @@ def public_enrolment(
         branding=branding,
         read_bundle=read_bundle,
     )
+
+
+def _pace(place: EdgeDoor | None) -> ClaimPace:
+    if place is None or not place.claims_per_hour:
+        return ClaimPace(None)
+    return ClaimPace(Rates(per_second=place.claims_per_hour / _HOUR, burst=place.claims_burst))
 
 
 def enrolment_servicer(frame: Frame) -> enrolment_service.EnrolmentServicer:
@@ -123,6 +135,7 @@ def edge_enrolment(
     clock: Clock,
     edge_key: bytes,
     serve_pass: ServePass,
+    place: EdgeDoor,
 ) -> enrolment_service.PublicEnrolmentUseCases:
     """The same where there is no private key."""
 
@@ -135,6 +148,7 @@ def edge_enrolment(
         clock=clock,
         edge_key=edge_key,
         read_bundle=read_bundle,
+        place=place,
     )
 
 

@@ -205,6 +205,7 @@ async def open_edge_services(
                 clock=clock,
                 edge_key=edge_key,
                 serve_pass=serve_pass,
+                place=settings.edge,
             ),
             use_cases=WebServiceUseCases(
                 authenticate_pass=AuthenticatePass(

@@ -130,6 +130,10 @@ class EdgeDoor(Door):
     # share the address of their provider.
     client_rate: Annotated[float, Field(ge=0)] = 100.0
     client_burst: Annotated[int, Field(ge=1)] = 2000
+    # Of one claim link, from one client address: new claims, and apart from these requests to send
+    # a pass again; so many at once, then so many an hour (0: no limit).
+    claims_burst: Annotated[int, Field(ge=1)] = 5
+    claims_per_hour: Annotated[float, Field(ge=0)] = 6.0
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 3072
     max_requests: Annotated[int, Field(ge=1)] = 512
     max_streams_per_connection: Annotated[int, Field(ge=1)] = 64

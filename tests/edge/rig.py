@@ -50,6 +50,7 @@ def edge_settings(settings: Settings, **door: Any) -> Settings:
         "tls_certificate_file": files.certificate,
         "tls_key_file": files.key,
         "client_rate": 0,
+        "claims_per_hour": 0,
     }
     return Settings.model_validate(given | {"edge": EdgeDoor.model_validate(usual | door)})
 

@@ -190,15 +190,23 @@ class ClaimPages:
             return await self._resolved(request, visitor, token, refused=403)
         if form.get("action") == "recover":
             return await self._recover(visitor, token, form)
+        return await self._claim(request, visitor, token, form)
+
+    async def _claim(
+        self, request: Request, visitor: Visitor, token: str, form: Mapping[str, str]
+    ) -> Response:
         claim_key = own_key(request)
         if not claim_key:
             # Without a cookie it would be claimed and never found again. Only the page gives one.
             await self._use_cases.resolve_claim(token, "", deadline=self._deadline())
             return RedirectResponse(f"{token}?{_NO_COOKIE}", status_code=303)
-        deadline = self._deadline()
         try:
             claimed = await self._use_cases.claim_pass(
-                token, claim_key, _answers(form), deadline=deadline
+                token,
+                claim_key,
+                _answers(form),
+                deadline=self._deadline(),
+                client=request.state.client,
             )
         except AppError as error:
             if error.kind in _ON_ITS_WAY:
@@ -293,6 +301,11 @@ class ClaimPages:
             page = ClaimPage(state="UNKNOWN", heading="unknown_title")
             return self._html(page, visitor, status=404)
         self._log.info("claim.not_served", reason=error.reason.value)
+        if error.kind is ErrorKind.EXHAUSTED and error.retry_after is not None:
+            page = ClaimPage(state="LIMITED", heading="limited_title")
+            answer = self._html(page, visitor, status=429)
+            answer.headers["retry-after"] = f"{error.retry_after.total_seconds():.0f}"
+            return answer
         page = ClaimPage(state="UNAVAILABLE", heading="busy_title")
         answer = self._html(page, visitor, status=503)
         answer.headers["retry-after"] = _BUSY_SECONDS

@@ -81,6 +81,7 @@ class EdgeDoor:
         self.under_way += 1
         try:
             if route is None:
+                scope["state"] = {"client": self._client(scope)}  # which Starlette's requests have
                 status = await self._open_pages(scope, receive, send)
                 self._pages_metrics.answered(status, perf_counter() - began)
                 return
@@ -138,17 +139,19 @@ class EdgeDoor:
         if self.under_way > self._max_requests:
             raise Refusal(RefusalReason.BUSY)
         if self._rates is not None:
-            client = self._addresses.of(
-                scope["client"][0],
-                [
-                    value.decode("latin-1")
-                    for name, value in scope["headers"]
-                    if name == b"x-forwarded-for"
-                ],
-            )
-            wait = self._rates.take(client)
+            wait = self._rates.take(self._client(scope))
             if wait:
                 raise Refusal(RefusalReason.RATE_LIMITED, retry_after=wait)
+
+    def _client(self, scope: Scope) -> str:
+        return self._addresses.of(
+            scope["client"][0],
+            [
+                value.decode("latin-1")
+                for name, value in scope["headers"]
+                if name == b"x-forwarded-for"
+            ],
+        )
 
     def _refuse(self, error: Exception, *, is_reading: bool) -> Refusal:
         refusal = self._refusal_of(error, is_reading=is_reading)

@@ -100,7 +100,10 @@ class ConnectDoor:
                 async with asyncio.timeout_at(deadline):
                     message = self._decode(request_class, await _read_body(request))
                     call = Call(
-                        caller=public_caller(deadline=deadline), method=name, fingerprint=b""
+                        caller=public_caller(deadline=deadline),
+                        method=name,
+                        fingerprint=b"",
+                        client=request.state.client,
                     )
                     answer = await handler(message, call)
             except AppError as error:

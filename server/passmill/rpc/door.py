@@ -67,11 +67,13 @@ class MethodRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call past the door."""
+    """One call past the door. `client`: the address of the person who calls, '' where it is a
+    service's or nobody knows."""
 
     caller: Caller
     method: str
     fingerprint: bytes
+    client: str = ""
 
     def within(self, tenant_id: TenantId) -> Call:
         """This call of a public method, inside the tenant that its secret turned out to be of."""

@@ -95,6 +95,7 @@ class PublicEnrolment:
             request.claim_key,
             answers_from_proto(request.answers),
             deadline=call.caller.deadline,
+            client=call.client,
         )
         bundle = b""
         if claimed.pass_id is not None:

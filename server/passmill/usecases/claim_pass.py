@@ -38,6 +38,7 @@ from passmill.store.claims import (
 from passmill.store.database import Database, Transaction
 from passmill.store.passes import find_passes
 from passmill.usecases.claim_branding import ClaimBranding
+from passmill.usecases.claim_pace import ClaimPace
 from passmill.usecases.issue_claim import tell_of_claim
 from passmill.usecases.pass_content import check_draft, invalid_values
 from passmill.usecases.present_link import PresentLink, refusal_of
@@ -73,7 +74,7 @@ class _Refused(Exception):
 class ClaimPass:
     """Takes claims in: each claim key once."""
 
-    __slots__ = ("_branding", "_clock", "_database", "_persons", "_present_link")
+    __slots__ = ("_branding", "_clock", "_database", "_pace", "_persons", "_present_link")
 
     def __init__(
         self,
@@ -82,22 +83,31 @@ class ClaimPass:
         present_link: PresentLink,
         branding: ClaimBranding,
         persons: ClaimPersons,
+        pace: ClaimPace,
         clock: Clock,
     ) -> None:
         self._database = database
         self._present_link = present_link
         self._branding = branding
         self._persons = persons
+        self._pace = pace
         self._clock = clock
 
     async def __call__(
-        self, token: str, claim_key: str, answers: ClaimAnswers, *, deadline: float
+        self,
+        token: str,
+        claim_key: str,
+        answers: ClaimAnswers,
+        *,
+        deadline: float,
+        client: str = "",
     ) -> Claimed:
         """What the claim comes to; the same key again comes to the same.
 
-        `deadline`: of the whole request, by the event loop's clock. AppError NOT_FOUND,
-        TENANT_SUSPENDED; INVALID_VALUES with the paths of fields (`answers.phone`); UNAVAILABLE
-        with `retry_after` when no worker issued in time: the same again will find the pass.
+        `deadline`: of the whole request, by the event loop's clock; `client`: the address it comes
+        from, '' where that is none of whoever claims. AppError NOT_FOUND, TENANT_SUSPENDED;
+        INVALID_VALUES with the paths of fields (`answers.phone`); RATE_LIMITED; UNAVAILABLE with
+        `retry_after` when no worker issued in time: the same again will find the pass.
         """
         presented = await self._present_link(token, deadline=deadline)
         caller, link = presented.caller, presented.link
@@ -111,6 +121,7 @@ class ClaimPass:
             admitted = await self._admit(caller, link, answers)
             if admitted is None:
                 return Claimed(caller=caller, state=ClaimState.UNAVAILABLE)
+            self._pace.take(link, client)
             taken = await self._take_in(caller, link, key_hash, admitted)
             if isinstance(taken, Claimed):
                 return taken
