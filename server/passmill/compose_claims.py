@@ -84,7 +84,11 @@ def public_enrolment(
             clock=clock,
         ),
         recover_claim=RecoverClaim(
-            database=database, present_link=present_link, persons=persons, clock=clock
+            database=database,
+            present_link=present_link,
+            persons=persons,
+            pace=_pace(place),
+            clock=clock,
         ),
         branding=branding,
         read_bundle=read_bundle,

@@ -28,7 +28,7 @@ from passmill.edge.http_dates import format_http_date
 from passmill.errors import AppError, ErrorKind, Reason
 from passmill.usecases.claim_branding import Branding
 from passmill.usecases.claim_pass import ClaimPass
-from passmill.usecases.recover_claim import RecoverClaim
+from passmill.usecases.recover_claim import RecoverClaim, RecoveryOutcome
 from passmill.usecases.resolve_claim import ResolveClaim, ResolvedClaim
 from passmill.usecases.serve_pass import ServePass
 
@@ -179,6 +179,7 @@ class ClaimPages:
             default_region=resolved.default_region,
             needs_cookie=_NO_COOKIE in request.query_params and not own_key(request),
             recovery=resolved.recovery,
+            can_ask=resolved.recovery is not None,
             reference_id=resolved.reference_id,
             url=url,
         )
@@ -189,7 +190,7 @@ class ClaimPages:
         if is_from_elsewhere(request):
             return await self._resolved(request, visitor, token, refused=403)
         if form.get("action") == "recover":
-            return await self._recover(visitor, token, form)
+            return await self._recover(request, visitor, token, form)
         return await self._claim(request, visitor, token, form)
 
     async def _claim(
@@ -224,6 +225,7 @@ class ClaimPages:
                 look=await self._look(token),
                 given={name: form[name] for name in ("phone", "email") if form.get(name)},
                 recovery=claimed.recovery,
+                can_ask=claimed.recovery is not None or claimed.is_same_person,
             )
             return self._html(page, visitor, status=_STATUS.get(claimed.state, 409))
         # Whoever reloads the page that follows sends nothing again.
@@ -231,16 +233,21 @@ class ClaimPages:
         self._keep_key(answer, token, claim_key)
         return answer
 
-    async def _recover(self, visitor: Visitor, token: str, form: Mapping[str, str]) -> Response:
-        recovery = await self._use_cases.recover_claim(
-            token, _answers(form), deadline=self._deadline()
+    async def _recover(
+        self, request: Request, visitor: Visitor, token: str, form: Mapping[str, str]
+    ) -> Response:
+        recovered = await self._use_cases.recover_claim(
+            token, _answers(form), deadline=self._deadline(), client=request.state.client
         )
+        if recovered.outcome is RecoveryOutcome.NOTHING:
+            return RedirectResponse(token, status_code=303)  # to what the link gives
+        is_over = recovered.outcome is RecoveryOutcome.OVER
         page = ClaimPage(
-            state="CLAIMED_ELSEWHERE" if recovery is None else "RECOVERED",
-            heading="elsewhere_title" if recovery is None else "recovered_title",
+            state="RECOVERED",
+            heading="recovered_often_title" if is_over else "recovered_title",
             token=token,
             look=await self._look(token),
-            recovery=recovery,
+            recovery=recovered.recovery,
         )
         return self._html(page, visitor)
 

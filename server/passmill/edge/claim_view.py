@@ -95,8 +95,8 @@ class FormField:
 class ClaimPage:
     """One page. `state`: of a claim, or BUSY, RECOVERED, UNKNOWN. `heading`: names two texts, that
     and what follows it. `form`: what is asked for, `given` with what was, `problems` by path.
-    `needs_cookie`: the browser was given a key and has not kept it. `url`: where the code leads, ''
-    for no code."""
+    `can_ask`: the pass can be asked for again. `needs_cookie`: the browser was given a key and has
+    not kept it. `url`: where the code leads, '' for no code."""
 
     state: str
     heading: str
@@ -108,6 +108,7 @@ class ClaimPage:
     default_region: str = ""
     needs_cookie: bool = False
     recovery: Recovery | None = None
+    can_ask: bool = False
     reference_id: str = ""
     url: str = field(default="", repr=False)
 
@@ -158,7 +159,7 @@ class ClaimView:
         look = _translated(page.look, visitor.language)
         nonce = secrets.token_urlsafe(16)
         heading, lead = texts[page.heading], texts.get(_lead_of(page), "")
-        if page.state == "RECOVERED" and page.recovery is not None and page.recovery.hint:
+        if lead and page.recovery is not None and _lead_of(page) == "recovered_phone":
             lead = f"{lead} {page.recovery.hint}."
         html = self._template.render(
             t=texts,
@@ -177,6 +178,7 @@ class ClaimView:
             fields=[_form_field(each, page, texts) for each in page.form],
             problems=page.problems,
             recovery=page.recovery,
+            can_ask=page.can_ask,
             reference_id=page.reference_id,
             wallets=_wallets(visitor),
             is_apple=visitor.is_apple,
@@ -216,7 +218,9 @@ def _wallets(visitor: Visitor) -> Sequence[str]:
 
 
 def _lead_of(page: ClaimPage) -> str:
-    if page.state == "RECOVERED" and page.recovery is not None:
+    if page.heading == "recovered_title":
+        if page.recovery is None:
+            return "recovered_any"
         return "recovered_phone" if page.recovery.hint else "recovered_email"
     return "get_pass_lead" if page.state == "OPEN" else page.heading.replace("_title", "_lead")
 

@@ -111,10 +111,13 @@ class PublicEnrolment:
         self, request: pb.RequestClaimRecoveryRequest, call: Call
     ) -> Message:
         """Has a pass sent again."""
-        recovery = await self._public.recover_claim(
-            request.token, answers_from_proto(request.answers), deadline=call.caller.deadline
+        recovered = await self._public.recover_claim(
+            request.token,
+            answers_from_proto(request.answers),
+            deadline=call.caller.deadline,
+            client=call.client,
         )
-        return pb.RequestClaimRecoveryResponse(recovery=recovery_to_proto(recovery))
+        return pb.RequestClaimRecoveryResponse(recovery=recovery_to_proto(recovered.recovery))
 
 
 class EnrolmentServicer(PublicEnrolment):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 from uuid import UUID
 
@@ -127,20 +127,33 @@ async def drop_claim(tx: Transaction, claim_id: ClaimId) -> bool:
 
 async def note_recovery(
     tx: Transaction, claim_id: ClaimId, *, now: datetime, pause: timedelta, at_most: int
-) -> bool:
-    """Counts that a claim's pass is asked for again; False within `pause` of the last time, and
-    after `at_most` times."""
-    counted = await tx.execute(
-        "UPDATE claims SET recovery_time = $3, recovery_count = recovery_count + 1"
-        " WHERE tenant_id = $1 AND claim_id = $2 AND recovery_count < $5"
-        " AND (recovery_time IS NULL OR recovery_time + $4::interval <= $3)",
+) -> bool | None:
+    """Counts that a claim's pass is asked for again; False within `pause` of the last time, None
+    after `at_most` times on one day (UTC)."""
+    row = await tx.fetch_one(
+        "SELECT recovery_time, recovery_count FROM claims"
+        " WHERE tenant_id = $1 AND claim_id = $2 FOR UPDATE",
+        tx.tenant_id,
+        claim_id,
+    )
+    if row is None:
+        return False
+    last, count = row["recovery_time"], row["recovery_count"]
+    if last is not None and last + pause > now:
+        return False
+    if last is None or last.astimezone(UTC).date() < now.date():
+        count = 0
+    if count >= at_most:
+        return None
+    await tx.execute(
+        "UPDATE claims SET recovery_time = $3, recovery_count = $4"
+        " WHERE tenant_id = $1 AND claim_id = $2",
         tx.tenant_id,
         claim_id,
         now,
-        pause,
-        at_most,
+        count + 1,
     )
-    return counted == 1
+    return True
 
 
 def _claim(row: asyncpg.Record) -> Claim:

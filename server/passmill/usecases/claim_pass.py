@@ -32,7 +32,6 @@ from passmill.store.claims import (
     find_any_claim,
     find_claim,
     find_claim_by_key,
-    find_claim_of_person,
     insert_claim,
 )
 from passmill.store.database import Database, Transaction
@@ -58,13 +57,15 @@ _FORM_PATHS: Final = {"holder.name": "name", "holder.phone": "phone"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """What a claim came to. `caller`: the service's own work inside the tenant. `pass_id`,
-    `reference_id`: of the pass, where the state is CLAIMED."""
+    `reference_id`: of the pass, where the state is CLAIMED. `recovery`: of a link for one;
+    `is_same_person`: of one for several, of whose claimers nothing is told."""
 
     caller: Caller
     state: ClaimState
     pass_id: PassId | None = None
     reference_id: str = ""
     recovery: Recovery | None = None
+    is_same_person: bool = False
 
 
 class _Refused(Exception):
@@ -171,7 +172,7 @@ class ClaimPass:
         try:
             async with self._database.transaction(caller) as tx:
                 if not await insert_claim(tx, claim, now=now):
-                    return await self._taken_before(tx, caller, claim)
+                    return await self._taken_before(tx, caller, link, claim)
                 if not await use_link(tx, link.link_id, now=now):
                     raise _Refused  # noqa: TRY301 - by way of the rollback
                 if claim.pass_id is None:
@@ -182,16 +183,22 @@ class ClaimPass:
             return await self._refused(caller, link, None, now=now)
         return claim
 
-    async def _taken_before(self, tx: Transaction, caller: Caller, claim: Claim) -> Claim | Claimed:
+    async def _taken_before(
+        self, tx: Transaction, caller: Caller, link: ClaimLink, claim: Claim
+    ) -> Claim | Claimed:
         """The claim with the same key; else it is the same person with another key."""
         mine = await find_claim_by_key(tx, claim.link_id, claim.key_hash)
         if mine is not None:
             return mine
-        theirs = None
-        if claim.person_hash is not None:
-            theirs = await find_claim_of_person(tx, claim.link_id, claim.person_hash)
-        recovery = await read_recovery(tx, theirs)
-        return Claimed(caller=caller, state=ClaimState.CLAIMED_ELSEWHERE, recovery=recovery)
+        recovery = None
+        if link.is_for_one:
+            recovery = await read_recovery(tx, await find_any_claim(tx, link.link_id))
+        return Claimed(
+            caller=caller,
+            state=ClaimState.CLAIMED_ELSEWHERE,
+            recovery=recovery,
+            is_same_person=not link.is_for_one,
+        )
 
     async def _refused(
         self,

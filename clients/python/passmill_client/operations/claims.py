@@ -155,7 +155,7 @@ def request_claim_recovery(
     token: str, *, answers: ClaimAnswers | None = None, **options: Unpack[ReadOptions]
 ) -> Call[ClaimRecovery]:
     """Has the operator asked to send a claimed pass to what is known of its holder; tells by what,
-    CHANNEL_UNSPECIFIED for not at all. No scope."""
+    CHANNEL_UNSPECIFIED for not at all, and always of a link for several people. No scope."""
     request = pb.RequestClaimRecoveryRequest(token=token, answers=answers)
     return call_of(
         _SERVICE, request, pb.RequestClaimRecoveryResponse, lambda answer: answer.recovery, options
