@@ -166,6 +166,42 @@ async def test_nobody_gets_two_by_one_link(links: ClubLinks) -> None:
     assert len({row["person_hash"] for row in rows}) == 2
 
 
+async def test_nobody_is_another_person_at_will(links: ClubLinks) -> None:
+    """Once for each person means each thing that must be filled in: an optional number makes nobody
+    another person, and of number and address that both are required neither is taken twice."""
+    must_email, may_phone = claims_pb2.ClaimField(), claims_pb2.ClaimField()
+    must_email.CopyFrom(EMAIL)
+    must_email.is_required = True
+    may_phone.CopyFrom(PHONE)
+    may_phone.is_required = False
+    wanted = {"is_unlimited": True, "once_per_person": True}
+    ada, number = "ada@club.example", "+41446681842"
+    created = await links.create(fields=[must_email, may_phone], **wanted)
+    states = [
+        (await links.claim(created.token, email=email, phone=phone)).state
+        for email, phone in (
+            (ada, ""),
+            (ada, number),
+            ("Ada@CLUB.example", ""),
+            ("eve@club.example", number),
+        )
+    ]
+    assert states == [CLAIMED, ELSEWHERE, ELSEWHERE, CLAIMED]
+    both = await links.create(fields=[must_email, PHONE], **wanted)
+    states = [
+        (await links.claim(both.token, email=email, phone=phone)).state
+        for email, phone in (
+            (ada, number),
+            (ada, "+41446681843"),
+            ("eve@club.example", number),
+            ("eve@club.example", "+41446681843"),
+        )
+    ]
+    assert states == [CLAIMED, ELSEWHERE, ELSEWHERE, CLAIMED]
+    await links.recover(both.token, email=ada)
+    assert len(await links.events("claim.recovery_requested")) == 1
+
+
 async def test_a_link_can_give_a_pass_that_is_there(links: ClubLinks) -> None:
     """A link to an issued pass gives that one, and issues none."""
     issued = await links.club.issue()

@@ -130,11 +130,16 @@ def _admit_text(kind: FieldKind, given: ClaimAnswers, region: str) -> tuple[str,
     return text, ""
 
 
-def person_of(answers: ClaimAnswers) -> str | None:
-    """By what somebody is known again: the number, without one the address; None without both."""
-    if answers.phone:
-        return f"phone:{answers.phone}"
-    return f"email:{answers.email.casefold()}" if answers.email else None
+def persons_of(fields: Iterable[ClaimField], answers: ClaimAnswers) -> list[str]:
+    """By what somebody is known again, each by itself: the number, then the address, as far as they
+    are required and given. What may be left out would make somebody another person at will."""
+    required = {each.kind for each in fields if each.is_required}
+    persons = []
+    if answers.phone and FieldKind.PHONE in required:
+        persons.append(f"phone:{answers.phone}")
+    if answers.email and FieldKind.EMAIL in required:
+        persons.append(f"email:{answers.email.casefold()}")
+    return persons
 
 
 def fields_to_json(fields: Iterable[ClaimField]) -> str:

@@ -16,7 +16,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from passmill.domain.claim_forms import EMAIL_SYSTEM, ClaimAnswers, ClaimField
+from passmill.domain.claim_forms import EMAIL_SYSTEM, ClaimAnswers, ClaimField, persons_of
 from passmill.domain.ids import CampaignId, PassId, TemplateId, TenantId
 from passmill.domain.passes import Holder, PassDraft
 from passmill.domain.values import Slot, Value, values_from_json
@@ -148,13 +148,13 @@ class LinkPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One claim. `key_hash`: SHA-256 of its claim key; `person_hash`: None where nobody asks for
-    it. `answers`: None once there is a pass. `pass_id`: None until then."""
+    """One claim. `key_hash`: SHA-256 of its claim key; `person_hashes`: at most two, none where
+    nobody asks for them. `answers`: None once there is a pass. `pass_id`: None until then."""
 
     claim_id: ClaimId
     link_id: ClaimLinkId
     key_hash: bytes = field(repr=False)
-    person_hash: bytes | None = field(repr=False)
+    person_hashes: tuple[bytes, ...] = field(repr=False)
     answers: ClaimAnswers | None = field(repr=False)
     pass_id: PassId | None
 
@@ -219,10 +219,17 @@ class ClaimPersons:
     def __repr__(self) -> str:
         return "ClaimPersons(…)"
 
-    def of(self, tenant_id: TenantId, link_id: ClaimLinkId, person: str) -> bytes:
-        """32 bytes, other ones for each link."""
-        message = b"%d/%s/%s" % (tenant_id, link_id.bytes, person.encode())
-        return hmac.digest(self._key, message, "sha256")
+    def of(self, tenant_id: TenantId, link: ClaimLink, answers: ClaimAnswers) -> tuple[bytes, ...]:
+        """For each thing that whoever gave these answers is known again by (`persons_of`) 32 bytes,
+        other ones for each link."""
+        return tuple(
+            hmac.digest(
+                self._key,
+                b"%d/%s/%s" % (tenant_id, link.link_id.bytes, person.encode()),
+                "sha256",
+            )
+            for person in persons_of(link.fields, answers)
+        )
 
 
 def known_to_json(known: KnownHolder) -> str:

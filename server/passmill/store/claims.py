@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
@@ -18,7 +19,8 @@ from passmill.store.jobs import JobKind, enqueue_jobs
 
 _PRIORITY: Final = 0  # among themselves: the kind has a worker of its own
 _SELECT: Final = (
-    "SELECT claim_id, link_id, key_hash, person_hash, answers, pass_id FROM claims"
+    "SELECT claim_id, link_id, key_hash, person_hash, second_person_hash, answers, pass_id"
+    " FROM claims"
     " WHERE tenant_id = $1"
 )
 
@@ -49,19 +51,19 @@ async def insert_claim(tx: Transaction, claim: Claim, *, now: datetime) -> bool:
     """Takes a claim in; False when there is one with its key, or of its person, by this link. A
     claim that is being taken in just now is waited for."""
     inserted = await tx.execute(
-        "INSERT INTO claims (tenant_id, claim_id, link_id, key_hash, person_hash, answers,"
-        " pass_id, create_time, issue_time)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8,"
-        "  CASE WHEN $7::uuid IS NOT NULL THEN $8::timestamptz END)"
+        "INSERT INTO claims (tenant_id, claim_id, link_id, key_hash, answers, pass_id,"
+        " create_time, issue_time, person_hash, second_person_hash)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7,"
+        "  CASE WHEN $6::uuid IS NOT NULL THEN $7::timestamptz END, $8, $9)"
         " ON CONFLICT DO NOTHING",
         tx.tenant_id,
         claim.claim_id,
         claim.link_id,
         claim.key_hash,
-        claim.person_hash,
         "" if claim.answers is None else answers_to_json(claim.answers),
         claim.pass_id,
         now,
+        *(*claim.person_hashes, None, None)[:2],
     )
     return inserted == 1
 
@@ -87,11 +89,15 @@ async def find_claim_by_key(tx: Transaction, link_id: ClaimLinkId, key_hash: byt
 
 
 async def find_claim_of_person(
-    tx: Transaction, link_id: ClaimLinkId, person_hash: bytes
+    tx: Transaction, link_id: ClaimLinkId, person_hashes: Sequence[bytes]
 ) -> Claim | None:
-    """The claim by this link of this person."""
+    """The claim by this link of who is known again by one of these."""
     row = await tx.fetch_one(
-        f"{_SELECT} AND link_id = $2 AND person_hash = $3", tx.tenant_id, link_id, person_hash
+        f"{_SELECT} AND link_id = $2 AND (person_hash = ANY($3) OR second_person_hash = ANY($3))"
+        " LIMIT 1",
+        tx.tenant_id,
+        link_id,
+        person_hashes,
     )
     return None if row is None else _claim(row)
 
@@ -161,7 +167,9 @@ def _claim(row: asyncpg.Record) -> Claim:
         claim_id=ClaimId(UUID(int=row["claim_id"].int)),
         link_id=ClaimLinkId(UUID(int=row["link_id"].int)),
         key_hash=row["key_hash"],
-        person_hash=row["person_hash"],
+        person_hashes=tuple(
+            each for each in (row["person_hash"], row["second_person_hash"]) if each is not None
+        ),
         answers=answers_from_json(row["answers"]) if row["answers"] else None,
         pass_id=None if row["pass_id"] is None else PassId(UUID(int=row["pass_id"].int)),
     )

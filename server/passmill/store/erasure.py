@@ -95,10 +95,10 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
             """,
         ),
         "claims": Erased(
-            columns=_columns("person_hash answers"),
+            columns=_columns("person_hash second_person_hash answers"),
             how="overwritten",
-            statement="UPDATE claims SET person_hash = NULL, answers = ''"
-            " WHERE tenant_id = $1 AND pass_id = ANY($2)",
+            statement="UPDATE claims SET person_hash = NULL, second_person_hash = NULL,"
+            " answers = '' WHERE tenant_id = $1 AND pass_id = ANY($2)",
         ),
         "redemptions": Erased(
             columns=_columns("undo reverse_reason"),

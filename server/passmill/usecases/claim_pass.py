@@ -11,7 +11,7 @@ from uuid import UUID
 
 from passmill.domain.api_keys import hash_secret
 from passmill.domain.callers import Caller
-from passmill.domain.claim_forms import ClaimAnswers, admit_answers, person_of
+from passmill.domain.claim_forms import ClaimAnswers, admit_answers
 from passmill.domain.claims import (
     Claim,
     ClaimId,
@@ -157,14 +157,13 @@ class ClaimPass:
         self, caller: Caller, link: ClaimLink, key_hash: bytes, answers: ClaimAnswers
     ) -> Claim | Claimed:
         """Writes the claim down and takes a use of the link, both or none."""
-        person = person_of(answers) if link.once_per_person else None
         claim = Claim(
             claim_id=ClaimId(new_uuid()),
             link_id=link.link_id,
             key_hash=key_hash,
-            person_hash=None
-            if person is None
-            else self._persons.of(caller.tenant_id, link.link_id, person),
+            person_hashes=self._persons.of(caller.tenant_id, link, answers)
+            if link.once_per_person
+            else (),
             answers=answers if link.pass_id is None else None,
             pass_id=link.pass_id,
         )

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from passmill.domain.callers import Caller
-from passmill.domain.claim_forms import ClaimAnswers, admit_answers, person_of
+from passmill.domain.claim_forms import ClaimAnswers, admit_answers
 from passmill.domain.claims import Claim, ClaimLink, ClaimPersons, Recovery
 from passmill.domain.clock import Clock
 from passmill.store.claims import find_any_claim, find_claim_of_person, note_recovery
@@ -108,8 +108,5 @@ class RecoverClaim:
         if link.is_for_one:
             return await find_any_claim(tx, link.link_id)
         admitted, _ = admit_answers(link.fields, answers, region=link.default_region)
-        person = person_of(admitted)
-        if person is None:
-            return None
-        person_hash = self._persons.of(caller.tenant_id, link.link_id, person)
-        return await find_claim_of_person(tx, link.link_id, person_hash)
+        hashes = self._persons.of(caller.tenant_id, link, admitted)
+        return await find_claim_of_person(tx, link.link_id, hashes)
