@@ -24,8 +24,9 @@ async def test_one_visitor_cannot_empty_a_link(service: Service, links: ClubLink
     created, other = [
         await links.create(fields=[PHONE], max_uses=120, once_per_person=True) for _ in range(2)
     ]
-    usual = {"claims_per_hour": 6, "claims_burst": 5, "trusted_proxies": [PROXY]}
-    async with open_edge_on(service.settings, **usual) as edge:
+    async with open_edge_on(
+        service.settings, claims_per_hour=6, claims_burst=5, trusted_proxies=[PROXY]
+    ) as edge:
         client = edge.client
         client.headers["x-forwarded-for"] = "192.0.2.1"
         keys = [new_key() for _ in range(30)]
