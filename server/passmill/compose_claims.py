@@ -19,6 +19,7 @@ from passmill.domain.ids import PassId
 from passmill.domain.rates import Rates
 from passmill.edge.claim_pages import ClaimPages, ClaimUseCases
 from passmill.edge.claim_view import ClaimView
+from passmill.edge.page_refusals import PageRefusals
 from passmill.edge.pages import make_pages
 from passmill.jobs.worker import Worker
 from passmill.rpc import enrolment_service
@@ -47,6 +48,7 @@ _AT_ONCE: Final = 16
 # Of a request's time, to say in time that it was too short.
 _ANSWER_SECONDS: Final = 0.3
 _HOUR: Final = 3600.0
+_CALLS: Final = f"/{enrolment_service.SERVICE.full_name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,7 @@ def claim_rooms(
     use_cases: enrolment_service.PublicEnrolmentUseCases,
     *,
     serve_pass: ServePass,
+    view: ClaimView,
     is_encrypted: bool,
     is_ready: Callable[[], bool],
 ) -> Starlette:
@@ -182,13 +185,18 @@ def claim_rooms(
                 recover_claim=use_cases.recover_claim,
                 serve_pass=serve_pass,
             ),
-            view=ClaimView(),
+            view=view,
             public_url=settings.web_service_url,
             is_encrypted=is_encrypted,
             request_seconds=seconds,
         ),
-        calls={f"/{enrolment_service.SERVICE.full_name}": calls},
+        calls={_CALLS: calls},
     )
+
+
+def page_refusals(settings: Settings, *, view: ClaimView) -> PageRefusals:
+    """How people and scripts hear what the edge does not serve."""
+    return PageRefusals(view=view, calls=[_CALLS], allowed_origins=settings.edge.allowed_origins)
 
 
 @asynccontextmanager

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from passmill.compose_claims import claim_rooms, edge_enrolment
+from passmill.compose_claims import claim_rooms, edge_enrolment, page_refusals
 from passmill.domain.callers import operator_caller
 from passmill.domain.clock import Clock, SystemClock
 from passmill.domain.pass_tokens import PassTokens
+from passmill.edge.claim_view import ClaimView
 from passmill.edge.client_rates import ClientAddresses, ClientRates
 from passmill.edge.connections import ConnectionWatch
 from passmill.edge.door import EdgeDoor
@@ -238,6 +239,7 @@ def _door(
     place = settings.edge
     # Behind a proxy of ours that encrypts, too.
     is_encrypted = place.has_tls or settings.web_service_url is not None
+    view = ClaimView()
     return EdgeDoor(
         web_service=WebService(
             use_cases=services.use_cases, clock=clock, metrics=services.edge_metrics
@@ -246,9 +248,11 @@ def _door(
             settings,
             services.claims,
             serve_pass=services.use_cases.serve_pass,
+            view=view,
             is_encrypted=is_encrypted,
             is_ready=lambda: openness.is_ready,
         ),
+        page_refusals=page_refusals(settings, view=view),
         addresses=ClientAddresses(trusted_proxies=place.trusted_proxies),
         rates=ClientRates(per_second=place.client_rate, burst=place.client_burst)
         if place.client_rate

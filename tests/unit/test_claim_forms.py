@@ -15,7 +15,7 @@ from passmill.domain.claim_forms import (
     answers_to_json,
     fields_from_json,
     fields_to_json,
-    person_of,
+    persons_of,
 )
 from passmill.domain.telephones import is_e164, read_number
 
@@ -110,8 +110,13 @@ def test_numbers_as_people_write_them(text: str, region: str, number: str | None
     assert read_number(text, region=region) == number
 
 
-def test_a_person_is_known_by_number_first() -> None:
-    """The number tells who it is; without one the address, in whatever case."""
-    assert person_of(ClaimAnswers(phone="+41446681800", email="a@b.c")) == "phone:+41446681800"
-    assert person_of(ClaimAnswers(email="A@B.c")) == "email:a@b.c"
-    assert person_of(ClaimAnswers(name="Ada")) is None
+def test_people_are_known_by_what_they_must_give() -> None:
+    """The number and the address tell who it is, in whatever case, each where it is required."""
+    phone, email = (
+        ClaimField(kind=kind, is_required=True) for kind in (FieldKind.PHONE, FieldKind.EMAIL)
+    )
+    may = ClaimField(kind=FieldKind.PHONE)
+    given = ClaimAnswers(phone="+41446681800", email="A@B.c")
+    assert persons_of([phone, email], given) == ["phone:+41446681800", "email:a@b.c"]
+    assert persons_of([may, email], given) == ["email:a@b.c"]
+    assert persons_of([phone], ClaimAnswers(name="Ada", email="A@B.c")) == []

@@ -40,10 +40,19 @@ def is_from_elsewhere(request: Request) -> bool:
 
 def keep_key(answer: Response, token: str, claim_key: str, *, is_encrypted: bool) -> None:
     """Has the browser keep the key, from the page's own address."""
+    _set(answer, token, claim_key, seconds=_SECONDS, is_encrypted=is_encrypted)
+
+
+def drop_key(answer: Response, token: str, *, is_encrypted: bool) -> None:
+    """Has the browser forget its key."""
+    _set(answer, token, "", seconds=0, is_encrypted=is_encrypted)
+
+
+def _set(answer: Response, token: str, text: str, *, seconds: int, is_encrypted: bool) -> None:
     answer.set_cookie(
         cookie_name(token),
-        claim_key,
-        max_age=_SECONDS,
+        text,
+        max_age=seconds,
         path=None,  # the folder of this page, whatever a proxy calls that
         secure=is_encrypted,
         httponly=True,

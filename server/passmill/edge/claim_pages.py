@@ -12,18 +12,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from passmill.domain.claim_forms import ClaimAnswers, FieldKind
 from passmill.domain.claims import ClaimState, is_claim_key, is_claim_token, new_claim_token
-from passmill.edge.claim_keys import is_from_elsewhere, keep_key, own_key
-from passmill.edge.claim_view import ClaimPage, ClaimView, Visitor
-from passmill.edge.exchange import BodyTooLarge
+from passmill.edge.claim_keys import drop_key, is_from_elsewhere, keep_key, own_key
+from passmill.edge.claim_view import ClaimPage, ClaimView, Visitor, headers_of
+from passmill.edge.exchange import CLIENT_CLOSED, BodyTooLarge
 from passmill.edge.http_dates import format_http_date
 from passmill.errors import AppError, ErrorKind, Reason
 from passmill.usecases.claim_branding import Branding
@@ -87,7 +87,7 @@ class ClaimPages:
         is_encrypted: bool,
         request_seconds: float,
     ) -> None:
-        """`public_url`: what the code on a desktop's page begins with; None: what the browser says.
+        """`public_url`: what the code on a desktop's page begins with; None for no code.
         `is_encrypted`: browsers come by HTTPS. `request_seconds`: how long a request may take."""
         self._use_cases = use_cases
         self._view = view
@@ -163,9 +163,9 @@ class ClaimPages:
     ) -> ClaimPage:
         url = ""
         if resolved.state is ClaimState.OPEN:
-            url = self._url(request, token)
+            url = self._url(token)
         elif resolved.state is ClaimState.CLAIMED:
-            url = f"{self._url(request, token)}?key={own_key(request)}"
+            url = self._url(token) and f"{self._url(token)}?key={own_key(request)}"
         # Claimed, and the worker has not made it yet.
         is_busy = resolved.state is ClaimState.CLAIMED and resolved.pass_id is None
         return ClaimPage(
@@ -191,6 +191,10 @@ class ClaimPages:
             return await self._resolved(request, visitor, token, refused=403)
         if form.get("action") == "recover":
             return await self._recover(request, visitor, token, form)
+        if form.get("action") == "forget":
+            answer = RedirectResponse(token, status_code=303)
+            drop_key(answer, token, is_encrypted=self._is_encrypted)
+            return answer
         return await self._claim(request, visitor, token, form)
 
     async def _claim(
@@ -294,6 +298,8 @@ class ClaimPages:
                 answer = self._refuse(error, request, visitor)
             except BodyTooLarge:
                 answer = Response(status_code=413)
+            except ClientDisconnect:
+                answer = Response(status_code=CLIENT_CLOSED)
             answer.headers["referrer-policy"] = "no-referrer"
             answer.headers.setdefault("cache-control", "no-store")
             answer.headers["vary"] = "accept-language, cookie, user-agent"
@@ -322,15 +328,7 @@ class ClaimPages:
 
     def _html(self, page: ClaimPage, visitor: Visitor, *, status: int = 200) -> Response:
         html, nonce = self._view.render(page, visitor)
-        policy = (
-            f"default-src 'none'; style-src 'self' 'nonce-{nonce}'; script-src 'self';"
-            " img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-        )
-        headers = {
-            "content-security-policy": policy,
-            "content-language": visitor.language,
-            "x-robots-tag": "noindex",
-        }
+        headers = headers_of(visitor.language, nonce)
         return Response(html, status_code=status, media_type="text/html", headers=headers)
 
     def _file(self, content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
@@ -343,11 +341,9 @@ class ClaimPages:
     def _keep_key(self, answer: Response, token: str, claim_key: str) -> None:
         keep_key(answer, token, claim_key, is_encrypted=self._is_encrypted)
 
-    def _url(self, request: Request, token: str) -> str:
-        if self._public_url is not None:
-            return f"{self._public_url}/p/{token}"
-        parts = urlsplit(str(request.url))
-        return f"{parts.scheme}://{parts.netloc}/p/{token}"
+    def _url(self, token: str) -> str:
+        """'' where nobody has said what it begins with: never what a request says of itself."""
+        return "" if self._public_url is None else f"{self._public_url}/p/{token}"
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._request_seconds

@@ -147,7 +147,7 @@ class ClaimView:
         is_apple = bool(_APPLE.search(user_agent))
         is_phone = bool(_PHONE.search(user_agent)) and not _NO_PHONE.search(user_agent)
         return Visitor(
-            language=self._language(f"{wanted},{accepted}" if wanted else accepted),
+            language=self.language(f"{wanted},{accepted}" if wanted else accepted),
             is_apple=wallet == "apple" if is_told else is_apple,
             is_phone=is_told or is_phone,
             is_in_app=is_apple and _is_in_app(user_agent),
@@ -180,6 +180,7 @@ class ClaimView:
             recovery=page.recovery,
             can_ask=page.can_ask,
             reference_id=page.reference_id,
+            whom_to_ask=_whom_to_ask(page, look, texts),
             wallets=_wallets(visitor),
             is_apple=visitor.is_apple,
             is_in_app=visitor.is_in_app,
@@ -189,8 +190,8 @@ class ClaimView:
         )
         return html, nonce
 
-    def _language(self, accepted: str) -> str:
-        """The best of the languages there are texts in."""
+    def language(self, accepted: str) -> str:
+        """The best of the languages there are texts in (`accepted`: as of `visitor`)."""
         weighed = []
         for index, part in enumerate(accepted[:500].split(",")):
             tag, _, rest = part.strip().partition(";")
@@ -201,6 +202,19 @@ class ClaimView:
             if weight and language in self._texts:
                 return language
         return _DEFAULT_LANGUAGE
+
+
+def headers_of(language: str, nonce: str) -> dict[str, str]:
+    """What every page has: nothing from elsewhere, and no place in a search or a frame."""
+    policy = (
+        f"default-src 'none'; style-src 'self' 'nonce-{nonce}'; script-src 'self';"
+        " img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "content-security-policy": policy,
+        "content-language": language,
+        "x-robots-tag": "noindex",
+    }
 
 
 def _is_in_app(user_agent: str) -> bool:
@@ -223,6 +237,15 @@ def _lead_of(page: ClaimPage) -> str:
             return "recovered_any"
         return "recovered_phone" if page.recovery.hint else "recovered_email"
     return "get_pass_lead" if page.state == "OPEN" else page.heading.replace("_title", "_lead")
+
+
+def _whom_to_ask(page: ClaimPage, look: Branding, texts: Mapping[str, str]) -> str:
+    """What to do where the page itself can do nothing more, '' where it can."""
+    if page.state not in ("CLAIMED_ELSEWHERE", "USED_UP") or page.can_ask:
+        return ""
+    if not look.organization_name:
+        return texts["ask_sender"]
+    return texts["ask_operator"].replace("{organization}", look.organization_name)
 
 
 def _translated(look: Branding, language: str) -> Branding:

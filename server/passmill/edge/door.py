@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -13,7 +13,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from passmill.edge.client_rates import ClientAddresses, ClientRates
-from passmill.edge.exchange import Answer, BodyTooLarge, ClientGone, Header, Request
+from passmill.edge.exchange import CLIENT_CLOSED, Answer, BodyTooLarge, ClientGone, Header, Request
 from passmill.edge.refusals import Refusal, RefusalReason, answer_of, refusal_of
 from passmill.edge.web_service import Route, WebService
 from passmill.errors import AppError
@@ -36,7 +36,6 @@ _AT_ONCE: Final = frozenset(
         RefusalReason.DEADLINE,
     }
 )
-_CLIENT_CLOSED: Final = 499  # in our counts alone: nobody is there to be told
 
 
 class EdgeDoor:
@@ -48,6 +47,7 @@ class EdgeDoor:
         *,
         web_service: WebService,
         pages: ASGIApp,
+        page_refusals: Callable[[Scope, Refusal], Answer],
         addresses: ClientAddresses,
         rates: ClientRates | None,
         metrics: EdgeMetrics,
@@ -56,10 +56,12 @@ class EdgeDoor:
         deadline_seconds: float,
         is_encrypted: bool,
     ) -> None:
-        """`rates`: None for no limit. `refusals`: which of them get into the log. `is_encrypted`:
-        whether clients come by HTTPS, here or at a proxy of ours."""
+        """`page_refusals`: how one is told where pages are. `rates`: None for no limit. `refusals`:
+        which of them get into the log. `is_encrypted`: whether clients come by HTTPS, here or at a
+        proxy of ours."""
         self._web_service = web_service
         self._pages = pages
+        self._page_refusals = page_refusals
         self._addresses = addresses
         self._rates = rates
         self._metrics = metrics
@@ -89,7 +91,7 @@ class EdgeDoor:
             route.metrics.answered(answer.status, perf_counter() - began)
         finally:
             self.under_way -= 1
-        if answer.status != _CLIENT_CLOSED:
+        if answer.status != CLIENT_CLOSED:
             await self._send(send, answer, is_head=scope["method"] == "HEAD")
 
     async def _answer(
@@ -103,7 +105,7 @@ class EdgeDoor:
             async with asyncio.timeout_at(deadline):
                 return await handler(request)
         except ClientGone:
-            return Answer(status=_CLIENT_CLOSED)
+            return Answer(status=CLIENT_CLOSED)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the client gets an answer
             refusal = self._refuse(error, is_reading=request.is_reading)
             if refusal.reason not in _AT_ONCE and request.method not in ("GET", "HEAD"):
@@ -121,14 +123,15 @@ class EdgeDoor:
                 message["headers"] = self._headers(message.get("headers", ()))
             elif scope["method"] == "HEAD":
                 message["body"] = b""  # measured, not sent (RFC 9110, 9.3.2)
-            await send(message)
+            if status != CLIENT_CLOSED:
+                await send(message)
 
         try:
             self._admit(scope)
             async with asyncio.timeout(self._deadline_seconds):
                 await self._pages(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001 - as above
-            answer = answer_of(self._refuse(error, is_reading=False))
+            answer = self._page_refusals(scope, self._refuse(error, is_reading=False))
             if not status:
                 status = answer.status
                 await self._send(send, answer, is_head=scope["method"] == "HEAD")

@@ -11,6 +11,9 @@ from starlette.types import Receive, Scope
 
 Header: TypeAlias = tuple[bytes, bytes]
 
+CLIENT_CLOSED: Final = 499
+"""The status, in our counts alone, of what nobody is there to be told."""
+
 _MAX_SEGMENT: Final = 255
 _MAX_QUERY: Final = 4096
 

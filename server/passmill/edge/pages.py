@@ -25,10 +25,12 @@ def make_pages(
             return PlainTextResponse("ok\n")
         return PlainTextResponse("not ready\n", status_code=503, headers={"retry-after": "5"})
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             *claim_pages.routes(),
             *(Mount(path, app=served) for path, served in calls.items()),
         ]
     )
+    application.router.redirect_slashes = False  # to whatever host the request names
+    return application

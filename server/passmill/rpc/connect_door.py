@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -29,6 +29,7 @@ from passmill.rpc.door import Call, MethodRule, snake_case
 from passmill.rpc.status import RequestValidator, to_status
 
 _MAX_BYTES: Final = 64 << 10
+_CLIENT_CLOSED: Final = 499  # which the edge counts, and sends to nobody
 _JSON: Final = "application/json"
 _PREFLIGHT_SECONDS: Final = 3600
 # https://connectrpc.com/docs/protocol#error-codes
@@ -86,7 +87,9 @@ class ConnectDoor:
             allow_headers=["content-type", "connect-protocol-version", "connect-timeout-ms"],
             max_age=_PREFLIGHT_SECONDS,
         )
-        return Starlette(routes=routes, middleware=[cors])
+        application = Starlette(routes=routes, middleware=[cors])
+        application.router.redirect_slashes = False  # to whatever host the request names
+        return application
 
     def _endpoint(
         self, method: MethodDescriptor, handler: Handler
@@ -108,6 +111,8 @@ class ConnectDoor:
                     answer = await handler(message, call)
             except AppError as error:
                 return self._refuse(error, name)
+            except ClientDisconnect:
+                return Response(status_code=_CLIENT_CLOSED)
             except TimeoutError:
                 return self._refuse(
                     AppError(reason=Reason.DEADLINE_EXCEEDED, message="Call again."), name
