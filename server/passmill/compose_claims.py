@@ -212,7 +212,6 @@ def _issue_claim(frame: Frame, tasks: asyncio.TaskGroup) -> IssueClaim:
         database=frame.database,
         mutator=frame.mutator,
         load_revision=frame.load_revision,
-        mutator=frame.mutator,
         issue_passes=compose_passes.issue_passes(frame, tasks),
         edit_pass=compose_passes.edit_pass(frame),
         clock=frame.clock,

@@ -170,7 +170,8 @@ class IssueClaim:
             if await drop_claim(tx, claim.claim_id):
                 await give_use_back(tx, claim.link_id)
 
-        answer = await self._mutator.run(_mutation(caller, claim.claim_id, lambda _: _GIVEN_UP), work)
+        giving_up: Mutation[None] = _mutation(caller, claim.claim_id, lambda _: _GIVEN_UP)
+        answer = await self._mutator.run(giving_up, work)
         await self._end(caller, claim, answer.content)
 
 
