@@ -35,6 +35,7 @@ from passmill.rpc import (
     server,
     template_service,
 )
+from passmill.rpc.desks import Desks
 from passmill.rpc.door import Authenticator, Door
 from passmill.rpc.status import RequestValidator
 from passmill.settings import Settings
@@ -52,6 +53,7 @@ from passmill.usecases.create_program import CreateProgram
 from passmill.usecases.create_template import CreateTemplate
 from passmill.usecases.create_tenant import CreateTenant
 from passmill.usecases.edit_pass import EditPass
+from passmill.usecases.find_desk import FindDesk
 from passmill.usecases.finish_signing import FinishSigning
 from passmill.usecases.forget_answers import ForgetAnswers
 from passmill.usecases.forget_devices import ForgetDevices
@@ -110,6 +112,8 @@ async def open_services(
 def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
     rendering, find_pass = frame.rendering, frame.rendering.find_pass
     edit_pass = compose_passes.edit_pass(frame)
+    find_desk = FindDesk(database=frame.database)
+    desks = Desks(find_desk=find_desk)
     passes = _pass_servicer(frame, tasks, edit_pass)
     return Services(
         public={
@@ -124,12 +128,14 @@ def _services(frame: Frame, tasks: asyncio.TaskGroup) -> Services:
             device_service.SERVICE: (device_servicer(frame, find_pass), device_service.RULES),
             event_service.SERVICE: (event_servicer(frame), event_service.RULES),
             balance_service.SERVICE: (
-                balance_servicer(frame, find_pass=find_pass, edit_pass=edit_pass),
+                balance_servicer(frame, find_pass=find_pass, edit_pass=edit_pass, desks=desks),
                 balance_service.RULES,
             ),
             enrolment_service.SERVICE: (enrolment_servicer(frame), enrolment_service.RULES),
-            **counter_services(frame, find_pass=find_pass, edit_pass=edit_pass),
-            **holder_services(frame, find_pass=find_pass, edit_pass=edit_pass),
+            **counter_services(
+                frame, find_pass=find_pass, edit_pass=edit_pass, find_desk=find_desk
+            ),
+            **holder_services(frame, find_pass=find_pass, edit_pass=edit_pass, desks=desks),
         },
         admin={
             admin_service.SERVICE: (

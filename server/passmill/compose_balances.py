@@ -9,6 +9,7 @@ import structlog
 from passmill.compose_frame import Frame
 from passmill.jobs.worker import Worker
 from passmill.rpc import balance_service
+from passmill.rpc.desks import Desks
 from passmill.store.balance_jobs import BalancesPayload
 from passmill.store.jobs import JobKind, open_job_queue
 from passmill.telemetry.balance_metrics import BalanceMetrics
@@ -32,7 +33,7 @@ _AT_ONCE: Final = 2  # a job signs up to a hundred passes
 
 
 def balance_servicer(
-    frame: Frame, *, find_pass: FindPass, edit_pass: EditPass
+    frame: Frame, *, find_pass: FindPass, edit_pass: EditPass, desks: Desks
 ) -> balance_service.BalanceServicer:
     """BalanceService on a frame."""
     database, mutator, clock = frame.database, frame.mutator, frame.clock
@@ -50,6 +51,7 @@ def balance_servicer(
             read_balance=ReadBalance(database=database, find_pass=find_pass, clock=clock),
             join_account=JoinAccount(mutator=mutator, find_pass=find_pass, clock=clock),
         ),
+        desks=desks,
         database=database,
         pages=frame.pages,
     )

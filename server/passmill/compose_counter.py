@@ -34,14 +34,14 @@ from passmill.usecases.verify_pass import VerifyPass
 
 
 def counter_services(
-    frame: Frame, *, find_pass: FindPass, edit_pass: EditPass
+    frame: Frame, *, find_pass: FindPass, edit_pass: EditPass, find_desk: FindDesk
 ) -> server.PublishedServices:
     """CounterService and ScanService on a frame."""
     counters = ProgramCounters(database=frame.database)
     return {
         counter_service.SERVICE: (_counter_servicer(frame, counters), counter_service.RULES),
         scan_service.SERVICE: (
-            _scan_servicer(frame, find_pass, edit_pass, counters),
+            _scan_servicer(frame, find_pass, edit_pass, find_desk, counters),
             scan_service.RULES,
         ),
     }
@@ -84,10 +84,13 @@ def _counter_servicer(frame: Frame, counters: ProgramCounters) -> counter_servic
 
 
 def _scan_servicer(
-    frame: Frame, find_pass: FindPass, edit_pass: EditPass, counters: ProgramCounters
+    frame: Frame,
+    find_pass: FindPass,
+    edit_pass: EditPass,
+    find_desk: FindDesk,
+    counters: ProgramCounters,
 ) -> scan_service.ScanServicer:
     database, mutator, clock = frame.database, frame.mutator, frame.clock
-    find_desk = FindDesk(database=database)
     resolve_scan = _resolve_scan(frame, find_pass)
     judge_passes = JudgePasses(
         database=database,

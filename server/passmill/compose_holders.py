@@ -5,6 +5,7 @@ from __future__ import annotations
 from passmill.compose_frame import Frame
 from passmill.domain.rates import Rates
 from passmill.rpc import holder_service, server
+from passmill.rpc.desks import Desks
 from passmill.usecases.complete_erasures import CompleteErasures
 from passmill.usecases.edit_pass import EditPass
 from passmill.usecases.erase_holder import EraseHolder
@@ -16,15 +17,15 @@ from passmill.usecases.unlink_identity import UnlinkIdentity
 
 
 def holder_services(
-    frame: Frame, *, find_pass: FindPass, edit_pass: EditPass
+    frame: Frame, *, find_pass: FindPass, edit_pass: EditPass, desks: Desks
 ) -> server.PublishedServices:
     """HolderService on a frame."""
-    servicer = _holder_servicer(frame, find_pass, edit_pass)
+    servicer = _holder_servicer(frame, find_pass, edit_pass, desks)
     return {holder_service.SERVICE: (servicer, holder_service.RULES)}
 
 
 def _holder_servicer(
-    frame: Frame, find_pass: FindPass, edit_pass: EditPass
+    frame: Frame, find_pass: FindPass, edit_pass: EditPass, desks: Desks
 ) -> holder_service.HolderServicer:
     limits = frame.settings.counter
     mutator, clock = frame.mutator, frame.clock
@@ -52,7 +53,8 @@ def _holder_servicer(
                 clock=clock,
                 metrics=frame.metrics,
             ),
-        )
+        ),
+        desks=desks,
     )
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Final, NewType
 from uuid import UUID
 
+from passmill.domain.scanners import ScannerId
+
 AccountId = NewType("AccountId", UUID)
 """What a balance belongs to: the id of the pass that it began with."""
 EntryId = NewType("EntryId", UUID)
@@ -81,6 +83,7 @@ class NewEntry:
     reference: str = ""
     venue: str = ""
     expire_time: datetime | None = None
+    scanner_id: ScannerId | None = None
 
     def first_end(self, now: datetime) -> datetime | None:
         """From when on some of what this adds may be past its end; None: none ever will be."""
@@ -109,6 +112,7 @@ class LedgerEntry:
     expire_time: datetime | None
     occur_time: datetime
     create_time: datetime
+    scanner_id: ScannerId | None = None
 
     def is_of(self, draft: NewEntry) -> bool:
         """Whether this is what `draft` asks for, so that it was only sent again."""

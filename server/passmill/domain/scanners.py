@@ -16,6 +16,7 @@ from uuid import UUID
 
 from passmill.domain.reference_ids import ALPHABET, fold_symbols
 from passmill.domain.venues import Venue, VenueId
+from passmill.errors import AppError, Reason
 
 ScannerId = NewType("ScannerId", UUID)
 
@@ -37,6 +38,11 @@ class ScannerRight(enum.StrEnum):
     REVERSE = "reverse"
     LOOK_UP = "look_up"
     SEE_HOLDER = "see_holder"
+    POST_BALANCES = "post_balances"
+    MANAGE_BALANCES = "manage_balances"
+    IDENTIFY = "identify"
+    LINK = "link"
+    MOVE = "move"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,20 @@ class Desk:
     def may(self, right: ScannerRight) -> bool:
         """Whether it has a right."""
         return self.scanner is None or right in self.scanner.rights
+
+    def require(self, right: ScannerRight) -> None:
+        """AppError SCANNER_RIGHT_MISSING when it has it not."""
+        if not self.may(right):
+            raise AppError(
+                reason=Reason.SCANNER_RIGHT_MISSING,
+                message=f"This scanner lacks the right {right.value}.",
+                metadata={"right": right.value},
+            )
+
+    def venue_of_entry(self, told: str) -> str:
+        """Where an entry that is posted here happened. `told`: what the caller says, which of a
+        scanner is not asked."""
+        return told if self.scanner is None else str(self.scanner.venue_id)
 
 
 def new_scanner_code() -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from google.protobuf.message import Message
 
 from passmill.domain.balance_units import BalanceUnit, Tier
-from passmill.domain.callers import Scope
+from passmill.domain.callers import Caller, Scope
 from passmill.domain.ledger import Posted
+from passmill.domain.scanners import ScannerRight
 from passmill.errors import AppError, invalid_field
 from passmill.rpc.convert_balance import (
     account_to_proto,
@@ -31,6 +32,7 @@ from passmill.rpc.convert_balance import (
 )
 from passmill.rpc.convert_pass import ref_from_proto
 from passmill.rpc.convert_program import program_id_from
+from passmill.rpc.desks import Desks
 from passmill.rpc.door import Call, MethodRule
 from passmill.rpc.paging import Pages
 from passmill.rpc.streams import Stream
@@ -42,7 +44,7 @@ from passmill.usecases.hold_balance import Held, HoldBalance, HoldDraft
 from passmill.usecases.join_account import JoinAccount, Joined
 from passmill.usecases.mutation import Answer
 from passmill.usecases.pay_sale import Payment, PaySale
-from passmill.usecases.post_entries import PostEntries
+from passmill.usecases.post_entries import EntryOutcome, KeyedDraft, PostEntries
 from passmill.usecases.post_entry import PostEntry
 from passmill.usecases.read_balance import ReadBalance
 from passmill.usecases.reverse_entry import ReverseEntry
@@ -73,6 +75,8 @@ RULES: Mapping[str, MethodRule] = {
     "JoinAccount": _POST,
 }
 
+_POSTS: Final = (ScannerRight.POST_BALANCES,)
+_MANAGES: Final = (ScannerRight.MANAGE_BALANCES,)
 _BEHIND_ALL: Final = (1 << 31) - 1  # the largest sequence there is
 
 
@@ -96,8 +100,11 @@ class BalanceUseCases:
 class BalanceServicer:
     """Decodes, calls one use case, encodes."""
 
-    def __init__(self, *, use_cases: BalanceUseCases, database: Database, pages: Pages) -> None:
+    def __init__(
+        self, *, use_cases: BalanceUseCases, desks: Desks, database: Database, pages: Pages
+    ) -> None:
         self._use_cases = use_cases
+        self._desks = desks
         self._database = database
         self._pages = pages
 
@@ -149,10 +156,11 @@ class BalanceServicer:
                 balance=balance_to_proto(posted.balance),
             )
 
+        ref = ref_from_proto(request.ref)
+        draft = entry_draft_from_proto(request.entry, path="entry")
+        desk = await self._desks(call.caller, [draft.right], [ref])
         return await self._use_cases.post_entry(
-            call.mutation(request, encode),
-            ref=ref_from_proto(request.ref),
-            draft=entry_draft_from_proto(request.entry, path="entry"),
+            call.mutation(request, encode), ref=ref, draft=draft.at(desk)
         )
 
     async def batch_post_entries(self, request: pb.BatchPostEntriesRequest, call: Call) -> Message:
@@ -160,7 +168,7 @@ class BalanceServicer:
         drafts = [
             keyed_from_proto(each, path=f"entries[{at}]") for at, each in enumerate(request.entries)
         ]
-        outcomes = await self._use_cases.post_entries(call.caller, drafts)
+        outcomes = await self._post(call.caller, drafts)
         return pb.BatchPostEntriesResponse(outcomes=[outcome_to_proto(each) for each in outcomes])
 
     async def stream_entries(self, _: None, stream: Stream) -> None:
@@ -178,7 +186,7 @@ class BalanceServicer:
                     keyed_from_proto(each, path=f"entries[{at}]")
                     for at, each in enumerate(request.entries)
                 ]
-                outcomes = await self._use_cases.post_entries(await stream.caller(), drafts)
+                outcomes = await self._post(await stream.caller(), drafts)
             except AppError as error:
                 answer = pb.StreamEntriesResponse(acknowledged_sequence=expected - 1)
                 answer.error.CopyFrom(stream.told(error))
@@ -191,6 +199,14 @@ class BalanceServicer:
                 )
             )
             expected += 1
+
+    async def _post(self, caller: Caller, drafts: Sequence[KeyedDraft]) -> list[EntryOutcome]:
+        desk = await self._desks(
+            caller, {each.draft.right for each in drafts}, [each.ref for each in drafts]
+        )
+        return await self._use_cases.post_entries(
+            caller, [replace(each, draft=each.draft.at(desk)) for each in drafts]
+        )
 
     async def reverse_entry(self, request: pb.ReverseEntryRequest, call: Call) -> Answer:
         """Takes an entry back."""
@@ -208,6 +224,7 @@ class BalanceServicer:
             entry_id=request.entry_id,
             posted_request_id=request.posted_request_id if is_by_key else None,
             reference=request.reference,
+            desk=await self._desks(call.caller, ()),
         )
 
     async def hold_balance(self, request: pb.HoldBalanceRequest, call: Call) -> Answer:
@@ -220,9 +237,11 @@ class BalanceServicer:
                 balance=balance_to_proto(held.balance),
             )
 
+        ref = ref_from_proto(request.ref)
+        await self._desks(call.caller, _POSTS, [ref])
         return await self._use_cases.hold_balance(
             call.mutation(request, encode),
-            ref=ref_from_proto(request.ref),
+            ref=ref,
             draft=HoldDraft(
                 unit=request.unit,
                 amount=request.amount,
@@ -242,12 +261,14 @@ class BalanceServicer:
                 balance=balance_to_proto(end.balance),
             )
 
+        desk = await self._desks(call.caller, _POSTS)
         return await self._use_cases.capture_hold(
             call.mutation(request, encode),
             hold_id=request.hold_id,
             amount=request.amount,
             reference=request.reference,
-            venue=request.venue,
+            venue=desk.venue_of_entry(request.venue),
+            scanner_id=desk.scanner_id,
         )
 
     async def release_hold(self, request: pb.ReleaseHoldRequest, call: Call) -> Answer:
@@ -260,6 +281,7 @@ class BalanceServicer:
                 balance=balance_to_proto(end.balance),
             )
 
+        await self._desks(call.caller, _POSTS)
         return await self._use_cases.release_hold(
             call.mutation(request, encode), hold_id=request.hold_id
         )
@@ -278,10 +300,10 @@ class BalanceServicer:
                 balance=balance_to_proto(payment.balance),
             )
 
+        ref = ref_from_proto(request.ref)
+        desk = await self._desks(call.caller, _POSTS, [ref])
         return await self._use_cases.pay_sale(
-            call.mutation(request, encode),
-            ref=ref_from_proto(request.ref),
-            sale=sale_from_proto(request),
+            call.mutation(request, encode), ref=ref, sale=sale_from_proto(request).at(desk)
         )
 
     async def get_balance(self, request: pb.GetBalanceRequest, call: Call) -> Message:
@@ -314,8 +336,8 @@ class BalanceServicer:
                 refusal=refusal_number(joined), account_id=str(joined.account_id)
             )
 
+        ref, account_of = ref_from_proto(request.ref), ref_from_proto(request.account_of)
+        await self._desks(call.caller, _MANAGES, [ref, account_of])
         return await self._use_cases.join_account(
-            call.mutation(request, encode),
-            ref=ref_from_proto(request.ref),
-            account_of=ref_from_proto(request.account_of),
+            call.mutation(request, encode), ref=ref, account_of=account_of
         )

@@ -166,6 +166,7 @@ def entry_to_proto(entry: LedgerEntry | None) -> balance_pb2.LedgerEntry | None:
         expire_time=None if entry.expire_time is None else timestamp(entry.expire_time),
         occur_time=timestamp(entry.occur_time),
         create_time=timestamp(entry.create_time),
+        scanner_id=str(entry.scanner_id or ""),
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import Message
 
 from passmill.domain.callers import Caller, Scope
-from passmill.domain.holders import KnownHolder
+from passmill.domain.holders import IdentityKind, KnownHolder
+from passmill.domain.scanners import ScannerRight
 from passmill.rpc.convert_holder import (
     holder_ref_from_proto,
     identity_from_proto,
@@ -18,9 +19,11 @@ from passmill.rpc.convert_holder import (
     phone_from_proto,
 )
 from passmill.rpc.convert_pass import ref_from_proto
+from passmill.rpc.desks import Desks
 from passmill.rpc.door import Call, MethodRule
 from passmill.usecases.erase_holder import EraseHolder
-from passmill.usecases.find_holder import FindHolder, FoundHolders
+from passmill.usecases.find_holder import FindHolder, FoundHolders, HolderRef
+from passmill.usecases.find_pass import PassRef
 from passmill.usecases.holder_in_hand import Linked
 from passmill.usecases.link_identity import LinkIdentity
 from passmill.usecases.link_pass import LinkPass
@@ -53,8 +56,9 @@ class HolderUseCases:
 class HolderServicer:
     """Decodes, calls one use case, encodes."""
 
-    def __init__(self, *, use_cases: HolderUseCases) -> None:
+    def __init__(self, *, use_cases: HolderUseCases, desks: Desks) -> None:
         self._use_cases = use_cases
+        self._desks = desks
 
     async def find_holder(self, request: pb.FindHolderRequest, call: Call) -> Message:
         """Finds holders."""
@@ -79,9 +83,11 @@ class HolderServicer:
 
     async def identify_holder(self, request: pb.IdentifyHolderRequest, call: Call) -> Message:
         """Finds the holder of an identity."""
-        known = await self._use_cases.find_holder.identify(
-            call.caller, identity_from_proto(request.identity)
-        )
+        identity = identity_from_proto(request.identity)
+        is_phone = identity.kind is IdentityKind.PHONE
+        looks_up = (ScannerRight.LOOK_UP,) if is_phone else ()
+        await self._desks(call.caller, (ScannerRight.IDENTIFY, *looks_up))
+        known = await self._use_cases.find_holder.identify(call.caller, identity)
         return pb.IdentifyHolderResponse(
             holder=None if known is None else known_holder_to_proto(known)
         )
@@ -92,9 +98,11 @@ class HolderServicer:
         def encode(linked: Linked) -> Message:
             return linked_to_proto(pb.LinkIdentityResponse, linked)
 
+        ref = holder_ref_from_proto(request.ref)
+        await self._desks(call.caller, _rights_to_link(request.move), _passes_of(ref))
         return await self._use_cases.link_identity(
             call.mutation(request, encode),
-            ref=holder_ref_from_proto(request.ref),
+            ref=ref,
             identity=identity_from_proto(request.identity),
             move=request.move,
         )
@@ -105,9 +113,11 @@ class HolderServicer:
         def encode(was_linked: bool) -> Message:
             return pb.UnlinkIdentityResponse(was_linked=was_linked)
 
+        ref = holder_ref_from_proto(request.ref)
+        await self._desks(call.caller, (ScannerRight.LINK,), _passes_of(ref))
         return await self._use_cases.unlink_identity(
             call.mutation(request, encode),
-            ref=holder_ref_from_proto(request.ref),
+            ref=ref,
             identity=identity_from_proto(request.identity),
         )
 
@@ -117,11 +127,11 @@ class HolderServicer:
         def encode(linked: Linked) -> Message:
             return linked_to_proto(pb.LinkPassResponse, linked)
 
+        ref, wallet_pass = holder_ref_from_proto(request.ref), ref_from_proto(request.wallet_pass)
+        named = [*_passes_of(ref), wallet_pass]
+        await self._desks(call.caller, _rights_to_link(request.move), named)
         return await self._use_cases.link_pass(
-            call.mutation(request, encode),
-            ref=holder_ref_from_proto(request.ref),
-            wallet_pass=ref_from_proto(request.wallet_pass),
-            move=request.move,
+            call.mutation(request, encode), ref=ref, wallet_pass=wallet_pass, move=request.move
         )
 
     async def erase_holder(self, request: pb.EraseHolderRequest, call: Call) -> Answer:
@@ -133,3 +143,11 @@ class HolderServicer:
         return await self._use_cases.erase_holder(
             call.mutation(request, encode), ref=holder_ref_from_proto(request.ref)
         )
+
+
+def _rights_to_link(is_moving: bool) -> Iterable[ScannerRight]:
+    return (ScannerRight.LINK, ScannerRight.MOVE) if is_moving else (ScannerRight.LINK,)
+
+
+def _passes_of(ref: HolderRef) -> Iterable[PassRef]:
+    return () if ref.wallet_pass is None else (ref.wallet_pass,)

@@ -50,8 +50,10 @@ WITH account AS MATERIALIZED (
 ), entry AS (
     INSERT INTO ledger_entries (
         tenant_id, account_id, unit, sequence, kind, amount, balance_after, entry_id, request_id,
-        reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time)
-    SELECT $1, $2, $3, version + 1, $4, $5, balance + $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+        reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time,
+        scanner_id)
+    SELECT $1, $2, $3, version + 1, $4, $5, balance + $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+        $20
     FROM account
     WHERE balance + $5 >= held - $15 AND balance + $5 <= {LARGEST_BALANCE}
         AND ($16::int IS NULL OR version = $16)
@@ -161,6 +163,7 @@ async def _post(
         draft.earned,
         draft.first_end(now),
         is_settled,
+        draft.scanner_id,
     )
 
 

@@ -20,7 +20,8 @@ from passmill.store.database import Transaction, columns
 
 ENTRY_COLUMNS: Final = (
     "entry_id, account_id, unit, sequence, kind, amount, balance_after, request_id,"
-    " reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time"
+    " reversed_entry_id, hold_id, reference, venue, expire_time, occur_time, create_time,"
+    " scanner_id"
 )
 BALANCE_COLUMNS: Final = "version, balance, held, earned, next_expire_time"
 
@@ -59,6 +60,7 @@ async def insert_entries(tx: Transaction, made: Sequence[LedgerEntry]) -> None:
             each.venue,
             each.expire_time,
             each.occur_time,
+            each.scanner_id,
         )
         for each in made
     ]
@@ -66,16 +68,16 @@ async def insert_entries(tx: Transaction, made: Sequence[LedgerEntry]) -> None:
         """
         INSERT INTO ledger_entries (
             tenant_id, account_id, unit, sequence, kind, amount, balance_after, entry_id,
-            request_id, reference, venue, expire_time, occur_time, create_time)
+            request_id, reference, venue, expire_time, occur_time, scanner_id, create_time)
         SELECT $1, u.*, $2
         FROM unnest($3::uuid[], $4::text[], $5::int[], $6::smallint[], $7::bigint[], $8::bigint[],
             $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::timestamptz[],
-            $14::timestamptz[]) AS u
+            $14::timestamptz[], $15::uuid[]) AS u
         ON CONFLICT (tenant_id, request_id) DO NOTHING
         """,
         tx.tenant_id,
         made[0].create_time,
-        *columns(rows, 12),
+        *columns(rows, 13),
     )
     if inserted < len(made):
         raise KeysTaken
@@ -144,6 +146,7 @@ def made_of(
         expire_time=draft.expire_time,
         occur_time=draft.occur_time,
         create_time=now,
+        scanner_id=draft.scanner_id,
     )
 
 
@@ -165,4 +168,5 @@ def entry_of(row: asyncpg.Record) -> LedgerEntry:
         expire_time=row["expire_time"],
         occur_time=row["occur_time"],
         create_time=row["create_time"],
+        scanner_id=row["scanner_id"],
     )

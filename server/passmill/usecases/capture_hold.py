@@ -19,6 +19,7 @@ from passmill.domain.ledger import (
     LedgerEntry,
     NewEntry,
 )
+from passmill.domain.scanners import ScannerId
 from passmill.errors import not_found
 from passmill.store.database import Database, Transaction
 from passmill.store.expiries import lock_settled_balance
@@ -55,6 +56,7 @@ class CaptureHold:
         amount: int,
         reference: str,
         venue: str,
+        scanner_id: ScannerId | None = None,
     ) -> Answer:
         """The answer with what came of it. `amount`: 0 for all. AppError NOT_FOUND."""
         found = await _find(self._database, mutation.caller, hold_id)
@@ -80,6 +82,7 @@ class CaptureHold:
                     freed=hold.amount,
                     reference=reference or hold.reference,
                     venue=venue,
+                    scanner_id=scanner_id,
                 )
             )
             if posted.entry is None or posted.is_repeated:

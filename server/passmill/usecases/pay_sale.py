@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 from passmill.domain.clock import Clock
 from passmill.domain.ledger import Balance, EntryKind, EntryRefusal, Hold, LedgerEntry, NewEntry
 from passmill.domain.money import Money
+from passmill.domain.scanners import Desk, ScannerId
 from passmill.errors import invalid_field
 from passmill.store.database import Transaction
 from passmill.store.expiries import lock_settled_balance
@@ -32,6 +33,11 @@ class Sale:
     duration: timedelta = USUAL_DURATION
     reference: str = ""
     venue: str = ""
+    scanner_id: ScannerId | None = None
+
+    def at(self, desk: Desk) -> Sale:
+        """The sale as it is paid at a desk."""
+        return replace(self, venue=desk.venue_of_entry(self.venue), scanner_id=desk.scanner_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +109,7 @@ async def _pay(account: AccountInHand, sale: Sale, *, request_id: UUID) -> Payme
             occur_time=account.now,
             reference=sale.reference,
             venue=sale.venue,
+            scanner_id=sale.scanner_id,
         )
     )
     return Payment(balance=posted.balance, amount=amount, paid=paid, due=due, entry=posted.entry)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from passmill.domain.balance_units import past_or_now
 from passmill.domain.clock import Clock
 from passmill.domain.ledger import AccountId, EntryKind, NewEntry, Posted, signed_amount
+from passmill.domain.scanners import Desk, ScannerId, ScannerRight
 from passmill.store.database import Transaction
 from passmill.usecases.account_in_hand import CHANGE, AccountInHand
 from passmill.usecases.edit_pass import EditPass, PassInHand
@@ -28,6 +29,17 @@ class EntryDraft:
     venue: str = ""
     occur_time: datetime | None = None
     expire_time: datetime | None = None
+    scanner_id: ScannerId | None = None
+
+    @property
+    def right(self) -> ScannerRight:
+        """What a scanner needs to post it."""
+        is_usual = self.kind in (EntryKind.EARN, EntryKind.BURN)
+        return ScannerRight.POST_BALANCES if is_usual else ScannerRight.MANAGE_BALANCES
+
+    def at(self, desk: Desk) -> EntryDraft:
+        """The draft as it is posted at a desk."""
+        return replace(self, venue=desk.venue_of_entry(self.venue), scanner_id=desk.scanner_id)
 
     def for_account(self, account_id: AccountId, *, request_id: UUID, now: datetime) -> NewEntry:
         """The entry to be posted."""
@@ -43,6 +55,7 @@ class EntryDraft:
             reference=self.reference,
             venue=self.venue,
             expire_time=self.expire_time,
+            scanner_id=self.scanner_id,
         )
 
 

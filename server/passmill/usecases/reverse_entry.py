@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from passmill.domain.clock import Clock
 from passmill.domain.ids import parse_uuid
 from passmill.domain.ledger import EntryId, EntryKind, EntryRefusal, LedgerEntry, NewEntry, Posted
+from passmill.domain.scanners import OWN_REVERSAL, Desk, ScannerRight
 from passmill.errors import not_found
 from passmill.store.database import Database, Transaction
 from passmill.store.ledger import find_entry_of_request, get_entry
@@ -29,13 +32,17 @@ class ReverseEntry:
         entry_id: str,
         posted_request_id: str | None,
         reference: str,
+        desk: Desk,
     ) -> Answer:
         """The answer with what came of it. The entry by its id, or by the key it was posted under.
-        AppError NOT_FOUND, REQUEST_ID_REUSED."""
+        AppError NOT_FOUND, REQUEST_ID_REUSED, SCANNER_RIGHT_MISSING."""
+        _require_reversing(desk)
         entry = await self._find(mutation, entry_id, posted_request_id)
 
         async def work(tx: Transaction, in_hand: PassInHand) -> Posted:
-            account = await AccountInHand.open(tx, in_hand, now=self._clock.now())
+            now = self._clock.now()
+            desk.require(right_to_reverse(desk, entry, now=now))
+            account = await AccountInHand.open(tx, in_hand, now=now)
             if entry.kind is EntryKind.REVERSAL:
                 return Posted(
                     balance=await account.balance(entry.unit), refusal=EntryRefusal.NOT_REVERSIBLE
@@ -51,7 +58,8 @@ class ReverseEntry:
                     earned=-entry.amount if entry.kind is EntryKind.EARN else 0,
                     reversed_entry_id=entry.entry_id,
                     reference=reference,
-                    venue=entry.venue,
+                    venue=desk.venue_of_entry(entry.venue),
+                    scanner_id=desk.scanner_id,
                 )
             )
 
@@ -72,3 +80,17 @@ class ReverseEntry:
         if found is None:
             raise not_found("entry")
         return found
+
+
+def _require_reversing(desk: Desk) -> None:
+    """AppError SCANNER_RIGHT_MISSING when there is no entry that the desk may take back."""
+    if not desk.may(ScannerRight.POST_BALANCES):
+        desk.require(ScannerRight.MANAGE_BALANCES)
+
+
+def right_to_reverse(desk: Desk, entry: LedgerEntry, *, now: datetime) -> ScannerRight:
+    """What it takes a scanner to take this entry back: less when it posted it a moment ago."""
+    is_own = entry.scanner_id is not None and entry.scanner_id == desk.scanner_id
+    if is_own and now - entry.create_time <= OWN_REVERSAL:
+        return ScannerRight.POST_BALANCES
+    return ScannerRight.MANAGE_BALANCES

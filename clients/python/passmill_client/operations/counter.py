@@ -110,7 +110,8 @@ def create_scanner_code(
     **options: Unpack[ChangeOptions],
 ) -> Call[pb.CreateScannerCodeResponse]:
     """Makes a code with which one device becomes a scanner at a venue, within ten minutes.
-    `rights`: `messages.SCANNER_RIGHT_…`. Scope: admin."""
+    `rights`: `messages.SCANNER_RIGHT_…`, without which it only verifies; a till's are REDEEM,
+    LOOK_UP and POST_BALANCES. Scope: admin."""
     request = pb.CreateScannerCodeRequest(venue_id=venue_id, rights=rights, meta=meta_of(options))
     return call_of(_SERVICE, request, pb.CreateScannerCodeResponse, lambda answer: answer, options)
 
