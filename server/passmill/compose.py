@@ -37,6 +37,7 @@ from passmill.rpc import (
 )
 from passmill.rpc.desks import Desks
 from passmill.rpc.door import Authenticator, Door
+from passmill.rpc.places import Places
 from passmill.rpc.status import RequestValidator
 from passmill.settings import Settings
 from passmill.store.database import Database
@@ -330,18 +331,24 @@ def _open(
     is_admin: bool,
 ) -> AbstractAsyncContextManager[server.ServingState]:
     place = settings.admin if is_admin else settings.api
+    limits = settings.limits
     door = Door(
         authenticator=authenticator,
         keyring=services.keyring,
         metrics=services.metrics,
         validator=services.validator,
-        max_calls=settings.limits.max_calls,
-        max_request_bytes=settings.limits.max_request_bytes,
+        calls=Places(
+            most=limits.max_calls,
+            most_of_key=limits.max_calls_per_key or max(1, limits.max_calls // 4),
+        ),
+        streams=Places(most=limits.max_streams, most_of_key=limits.max_streams_per_key),
+        max_request_bytes=limits.max_request_bytes,
+        idle_seconds=limits.stream_idle_seconds,
     )
     return server.open_server(
         address=f"{place.host}:{port}",
         tls=server.credentials(place),
-        limits=settings.limits,
+        limits=limits,
         door=door,
         services=published,
         is_for_operators=is_admin,

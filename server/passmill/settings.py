@@ -244,6 +244,12 @@ class Limits(Section):
     """What one process takes on."""
 
     max_calls: Annotated[int, Field(ge=1)] = 1000
+    # Of them for one key, and for all callers without a key together; a quarter when None.
+    max_calls_per_key: Annotated[int, Field(ge=1)] | None = None
+    max_streams: Annotated[int, Field(ge=1)] = 500  # besides the calls
+    max_streams_per_key: Annotated[int, Field(ge=1)] = 50
+    # A stream whose caller sends nothing for so long is ended; one that only listens goes on.
+    stream_idle_seconds: Seconds = 60.0
     max_request_bytes: Annotated[int, Field(ge=8 << 20)] = 256 << 20  # of all calls under way
     max_message_bytes: Annotated[int, Field(ge=1 << 20, le=64 << 20)] = 8 << 20
     max_streams_per_connection: Annotated[int, Field(ge=1)] = 256

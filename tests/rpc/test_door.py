@@ -16,6 +16,7 @@ from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.access_service import RULES, SERVICE
 from passmill.rpc.door import Door, MethodRule
+from passmill.rpc.places import Places
 from passmill.rpc.status import RequestValidator
 from passmill.telemetry.metrics import Metrics
 from passmill.v1 import access_service_pb2 as pb
@@ -140,6 +141,34 @@ async def test_too_many_at_once_are_sent_away() -> None:
         assert pb.GetCallerResponse.FromString(await door.call()).key_id == "through"
 
 
+@pytest.mark.parametrize("is_public", [False, True], ids=["a key", "no key"])
+async def test_one_key_does_not_take_all_places(is_public: bool) -> None:
+    """A key has a share of the places, and so have all callers without one together; over it the
+    next call is sent away with a delay. Others come in all the while, and so does the key again
+    when one of its calls has ended."""
+    gate = Gate()
+    public = {"GetCaller": MethodRule(scope=None, is_public=True)}
+    rules = public if is_public else RULES
+    async with open_small_door(gate.answer, max_calls=6, max_calls_of_key=3, rules=rules) as door:
+        let_in = [asyncio.ensure_future(door.start(key="greedy")) for _ in range(3)]
+        await gate.until_waiting(3)
+        for _ in range(5):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await door.start(key="greedy")
+            sent_away = refusal_of(caught.value)
+            assert (sent_away.code, sent_away.reason) == (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "RATE_LIMITED",
+            )
+            assert sent_away.retry_after is not None
+        if not is_public:
+            let_in += [asyncio.ensure_future(door.start(key="modest")) for _ in range(3)]
+            await gate.until_waiting(6)
+        gate.opened.set()
+        await asyncio.gather(*let_in)
+        await door.start(key="greedy")
+
+
 async def test_an_unknown_method_is_unimplemented() -> None:
     """A method or service that is not there is refused by gRPC itself."""
     async with open_small_door(Gate().answer) as door:
@@ -172,7 +201,8 @@ def test_a_method_nobody_thought_about_is_not_served(
         keyring=Keyring(secrets.token_bytes(32)),
         metrics=Metrics(CollectorRegistry()),
         validator=RequestValidator(),
-        max_calls=1,
+        calls=Places(most=1, most_of_key=1),
+        streams=Places(most=1, most_of_key=1),
     )
     with pytest.raises(ValueError, match=r"Caller|Nothing"):
         door.handlers(SERVICE, servicer, rules)

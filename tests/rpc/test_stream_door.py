@@ -234,7 +234,7 @@ async def test_nobody_unknown_opens_a_stream() -> None:
 async def test_streams_count_as_calls() -> None:
     """Over its measure of calls the door sends streams away, to come again."""
     endless = Endless()
-    async with open_stream_door(endless.serve, max_calls=2) as door:
+    async with open_stream_door(endless.serve, max_streams=2) as door:
         let_in = [door.watch() for _ in range(2)]
         assert [await each.read() for each in let_in] == [b"", b""]
         sent_away = await refused(door.watch())
@@ -246,6 +246,44 @@ async def test_streams_count_as_calls() -> None:
         again = door.watch()
         assert await again.read() == b""
         again.cancel()
+
+
+async def test_one_key_does_not_take_all_streams() -> None:
+    """A key has a share of the places for streams; over it the next one is sent away, and the place
+    of one that has ended is free."""
+    endless = Endless()
+    async with open_stream_door(endless.serve, max_streams=10, max_streams_of_key=2) as door:
+        let_in = [door.watch() for _ in range(2)]
+        assert [await each.read() for each in let_in] == [b"", b""]
+        sent_away = await refused(door.watch())
+        assert (sent_away.reason, sent_away.code.name) == ("RATE_LIMITED", "RESOURCE_EXHAUSTED")
+        assert sent_away.retry_after is not None
+        for each in let_in:
+            each.cancel()
+        assert await in_flight(door, "WatchCampaign") == 0
+        again = door.watch()
+        assert await again.read() == b""
+        again.cancel()
+
+
+async def test_a_stream_that_sends_nothing_is_ended() -> None:
+    """A caller that has opened a stream and sends nothing is told to come again, before its first
+    message and after one; a stream that only listens goes on."""
+    async with open_stream_door(acknowledge, idle_seconds=0.2) as door:
+        silent = door.append()
+        assert (await refused(silent)).reason == "UNAVAILABLE"
+        call = door.append()
+        await call.write(CHUNK.SerializeToString())
+        assert pb.AppendRecipientsResponse.FromString(await call.read()) == ACK
+        assert (await refused(call)).reason == "UNAVAILABLE"
+        assert await in_flight(door, "AppendRecipients") == 0
+    endless = Endless()
+    async with open_stream_door(endless.serve, idle_seconds=0.2) as door:
+        listening = door.watch()
+        assert await listening.read() == b""
+        await asyncio.sleep(0.4)
+        assert not listening.done()
+        listening.cancel()
 
 
 async def test_unanswered_messages_are_bounded() -> None:

@@ -25,6 +25,7 @@ from passmill.domain.keyring import Keyring
 from passmill.rpc.admin_service import RULES, AdminServicer, AdminUseCases
 from passmill.rpc.door import REPLAYED_METADATA, Authenticator, Door
 from passmill.rpc.paging import Pages
+from passmill.rpc.places import Places
 from passmill.rpc.status import RequestValidator
 from passmill.store.database import Database, open_database
 from passmill.store.signing_identities import IdentityReader
@@ -281,7 +282,8 @@ async def _serve(
         keyring=keyring,
         metrics=Metrics(CollectorRegistry()),
         validator=RequestValidator(),
-        max_calls=100,
+        calls=Places(most=100, most_of_key=100),
+        streams=Places(most=100, most_of_key=100),
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([door.handlers(SERVICE, servicer, RULES)])

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 from google.protobuf.message import Message
@@ -15,6 +15,7 @@ from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.access_service import RULES, SERVICE
 from passmill.rpc.door import Call, Door, MethodRule
+from passmill.rpc.places import Places
 from passmill.rpc.status import RequestValidator
 from passmill.telemetry.metrics import Metrics
 from passmill.v1 import access_service_pb2 as pb
@@ -29,8 +30,8 @@ class Anybody:
     """Lets everybody in."""
 
     async def authenticate(self, credential: str | None, *, deadline: float) -> Caller:
-        """The operator, whatever the credential."""
-        return operator_caller(deadline=deadline)
+        """The operator, by the key that the credential names."""
+        return replace(operator_caller(deadline=deadline), key_id=credential or "operator")
 
 
 class Nobody:
@@ -65,9 +66,12 @@ class SmallDoor:
         """Calls the method; gives the answer's bytes."""
         return await self.start(seconds=seconds)
 
-    def start(self, *, seconds: float = CALL_SECONDS) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
+    def start(
+        self, *, seconds: float = CALL_SECONDS, key: str = "operator"
+    ) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
         """Begins a call."""
-        return send_bytes(self.channel, PATH, b"", timeout=seconds)
+        metadata = (("authorization", key),)
+        return send_bytes(self.channel, PATH, b"", timeout=seconds, metadata=metadata)
 
     def sample(self, name: str, **labels: str) -> float:
         """The value of a series of the method."""
@@ -80,6 +84,7 @@ async def open_small_door(
     answering: Answering,
     *,
     max_calls: int = 100,
+    max_calls_of_key: int = 0,
     servicer: Answers | None = None,
     rules: Mapping[str, MethodRule] = RULES,
     nobody: bool = False,
@@ -91,7 +96,8 @@ async def open_small_door(
         keyring=Keyring(secrets.token_bytes(32)),
         metrics=Metrics(registry),
         validator=RequestValidator(),
-        max_calls=max_calls,
+        calls=Places(most=max_calls, most_of_key=max_calls_of_key or max_calls),
+        streams=Places(most=1, most_of_key=1),
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([door.handlers(SERVICE, servicer or Answers(answering), rules)])

@@ -16,6 +16,7 @@ from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.campaign_service import RULES, SERVICE
 from passmill.rpc.door import Door
+from passmill.rpc.places import Places
 from passmill.rpc.status import RequestValidator
 from passmill.rpc.streams import Stream
 from passmill.telemetry.metrics import Metrics
@@ -77,7 +78,12 @@ class StreamDoor:
 
 @asynccontextmanager
 async def open_stream_door(
-    serving: Serving, *, max_calls: int = 100, max_request_bytes: int = 1 << 20
+    serving: Serving,
+    *,
+    max_streams: int = 100,
+    max_streams_of_key: int = 0,
+    max_request_bytes: int = 1 << 20,
+    idle_seconds: float = 60.0,
 ) -> AsyncIterator[StreamDoor]:
     """Serves on a free port of the loopback."""
     registry = CollectorRegistry()
@@ -87,8 +93,10 @@ async def open_stream_door(
         keyring=Keyring(secrets.token_bytes(32)),
         metrics=Metrics(registry),
         validator=RequestValidator(),
-        max_calls=max_calls,
+        calls=Places(most=1, most_of_key=1),
+        streams=Places(most=max_streams, most_of_key=max_streams_of_key or max_streams),
         max_request_bytes=max_request_bytes,
+        idle_seconds=idle_seconds,
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([door.handlers(SERVICE, _Servicer(serving), RULES)])

@@ -25,6 +25,7 @@ from passmill.rpc import program_service, template_service
 from passmill.rpc.convert_template import ProtoTemplateCodec
 from passmill.rpc.door import Door
 from passmill.rpc.paging import Pages
+from passmill.rpc.places import Places
 from passmill.rpc.program_service import ProgramServicer
 from passmill.rpc.status import RequestValidator
 from passmill.rpc.template_service import TemplateServicer
@@ -226,7 +227,8 @@ async def open_template_api(database_url: str) -> AsyncIterator[TemplateApi]:
             keyring=keyring,
             metrics=Metrics(CollectorRegistry()),
             validator=validator,
-            max_calls=100,
+            calls=Places(most=100, most_of_key=100),
+            streams=Places(most=100, most_of_key=100),
         )
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", 8 << 20)])
         server.add_generic_rpc_handlers(

@@ -27,6 +27,7 @@ from passmill.domain.callers import Caller, Scope, public_caller
 from passmill.domain.ids import TenantId
 from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
+from passmill.rpc.places import Places, RequestBytes
 from passmill.rpc.request_ids import request_id_from
 from passmill.rpc.status import RequestValidator, code_of, to_status
 from passmill.rpc.streams import Stream
@@ -114,19 +115,22 @@ class Door:
         keyring: Keyring,
         metrics: Metrics,
         validator: RequestValidator,
-        max_calls: int,
+        calls: Places,
+        streams: Places,
         max_request_bytes: int = 256 << 20,
+        idle_seconds: float = 60.0,
     ) -> None:
-        """`max_calls`, `max_request_bytes`: how many calls, and how much of requests, may be under
-        way in this process before more are sent away to come again."""
+        """`calls`, `streams`, `max_request_bytes`: how many calls and streams, and how much of
+        requests, may be under way in this process before more are sent away to come again.
+        `idle_seconds`: so long a stream waits for its caller's next message."""
         self._authenticator = authenticator
         self._keyring = keyring
         self._metrics = metrics
         self._validator = validator
-        self._max_calls = max_calls
-        self._max_request_bytes = max_request_bytes
-        self._in_flight = 0
-        self._bytes_in_flight = 0
+        self._calls = calls
+        self._stream_places = streams
+        self._bytes = RequestBytes(most=max_request_bytes)
+        self._idle_seconds = idle_seconds
         self._streams: set[asyncio.Timeout] = set()
         self._is_ending = False
         self._log = structlog.get_logger("passmill.rpc")
@@ -157,17 +161,6 @@ class Door:
             with contextlib.suppress(RuntimeError):  # its deadline has just passed
                 stream.reschedule(now)
 
-    def take(self, size: int) -> None:
-        """Counts a message of a stream as under way. AppError RATE_LIMITED when it is too much."""
-        self._bytes_in_flight += size
-        if self._bytes_in_flight > self._max_request_bytes:
-            self._bytes_in_flight -= size
-            raise _crowded()
-
-    def give_back(self, size: int) -> None:
-        """A message that `take` counted is done with."""
-        self._bytes_in_flight -= size
-
     def _method_handler(
         self, method: MethodDescriptor, handler: Any, rule: MethodRule
     ) -> grpc.RpcMethodHandler[Any, Any]:
@@ -190,15 +183,16 @@ class Door:
         async def enter(content: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
             started = asyncio.get_running_loop().time()
             rpc.started()
-            self._in_flight += 1
+            self._stream_places.enter()
             deadline = _deadline(started, context.time_remaining())
             stream = Stream(
                 context=context,
                 authenticate=lambda until: self._caller(context, rule, until),
                 decode=lambda message: self._decode(request_class, message),
                 tell=lambda error: self._told(self._refusal(error, name)),
-                budget=self,
+                budget=self._bytes,
                 deadline=deadline,
+                idle_seconds=self._idle_seconds,
             )
             scope = asyncio.timeout_at(deadline)
             self._streams.add(scope)
@@ -206,9 +200,11 @@ class Door:
             code = grpc.StatusCode.OK
             refusal: AppError | None = None
             try:
-                self._require_room()
+                self._stream_places.require()
+                self._bytes.require()
                 async with scope:
                     key_id = (await stream.caller()).key_id
+                    self._stream_places.take(key_id)
                     is_bytes = isinstance(content, bytes)
                     request = self._decode(request_class, content) if is_bytes else None
                     await handler(request, stream)
@@ -220,7 +216,7 @@ class Door:
                 refusal = _ending() if is_sent_away else self._refusal(error, name)
                 code = code_of(refusal)
             finally:
-                self._in_flight -= 1
+                self._stream_places.leave(key_id)
                 self._streams.discard(scope)
                 stream.close()
                 seconds = asyncio.get_running_loop().time() - started
@@ -249,8 +245,8 @@ class Door:
         async def enter(content: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             started = asyncio.get_running_loop().time()
             rpc.started()
-            self._in_flight += 1
-            self._bytes_in_flight += len(content)
+            self._calls.enter()
+            self._bytes.enter(len(content))
             key_id = ""
             code = grpc.StatusCode.OK
             try:
@@ -258,6 +254,7 @@ class Door:
                 async with asyncio.timeout_at(deadline):
                     caller = await self._caller(context, rule, deadline)
                     key_id = caller.key_id
+                    self._calls.take(key_id)
                     request = self._decode(request_class, content)
                     call = Call(
                         caller=caller,
@@ -274,8 +271,8 @@ class Door:
                 code = code_of(refusal)
                 status = rpc_status.to_status(self._told(refusal))
             finally:
-                self._in_flight -= 1
-                self._bytes_in_flight -= len(content)
+                self._calls.leave(key_id)
+                self._bytes.give_back(len(content))
                 seconds = asyncio.get_running_loop().time() - started
                 rpc.handled(code.name, seconds)
                 self._log.info(
@@ -291,7 +288,8 @@ class Door:
         return enter
 
     def _admit(self, started: float, remaining: float | None, rule: MethodRule) -> float:
-        self._require_room()
+        self._calls.require()
+        self._bytes.require()
         if remaining is None:
             if rule.mutates:
                 raise AppError(
@@ -300,11 +298,6 @@ class Door:
                 )
             remaining = _READ_SECONDS
         return started + remaining
-
-    def _require_room(self) -> None:
-        is_crowded = self._in_flight > self._max_calls
-        if is_crowded or self._bytes_in_flight > self._max_request_bytes:
-            raise _crowded()
 
     async def _caller(
         self,
@@ -378,11 +371,6 @@ class Door:
 
 def _deadline(started: float, remaining: float | None) -> float | None:
     return None if remaining is None else started + remaining
-
-
-def _crowded() -> AppError:
-    message = "Too many calls at once. Retry with the same request_id."
-    return AppError(reason=Reason.RATE_LIMITED, message=message, retry_after=_SOON)
 
 
 def _ending() -> AppError:

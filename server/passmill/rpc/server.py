@@ -101,7 +101,7 @@ async def open_server(
     # The door refuses politely, with a time to come again; this is the wall behind it.
     server = grpc.aio.server(
         options=server_options(limits),
-        maximum_concurrent_rpcs=limits.max_calls + _SPARE_CALLS,
+        maximum_concurrent_rpcs=limits.max_calls + limits.max_streams + _SPARE_CALLS,
     )
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

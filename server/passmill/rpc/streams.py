@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final, Protocol, cast
 
 import grpc
@@ -12,7 +13,7 @@ from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from passmill.domain.callers import Caller
-from passmill.errors import AppError
+from passmill.errors import AppError, Reason
 
 # For the work of one message of a stream, which itself may last for hours.
 _MESSAGE_SECONDS: Final = 30.0
@@ -39,6 +40,7 @@ class Stream:
         "_context",
         "_deadline",
         "_decode",
+        "_idle_seconds",
         "_sizes",
         "_tell",
         "received",
@@ -54,10 +56,12 @@ class Stream:
         tell: Callable[[AppError], Status],
         budget: RequestBudget,
         deadline: float | None,
+        idle_seconds: float,
     ) -> None:
         """`authenticate`: the caller, for work until the time given; AppError when the credential
         is good no more. `decode`: a message that keeps the protocol's rules, or AppError.
         `tell`: an error as the caller may see it, counted and logged as one that ends a call.
+        `idle_seconds`: so long a next message is waited for.
         """
         self._context = context
         self._authenticate = authenticate
@@ -65,6 +69,7 @@ class Stream:
         self._tell = tell
         self._budget = budget
         self._deadline = deadline
+        self._idle_seconds = idle_seconds
         self._sizes: deque[int] = deque()
         self.received = 0
         self.sent = 0
@@ -79,9 +84,17 @@ class Stream:
 
     async def receive(self) -> Message | None:
         """The caller's next message, None when there is none to come. It counts as under way until
-        an answer is sent. AppError INVALID_FIELD, RATE_LIMITED."""
-        # The end of messages is a token of its own, which the types do not tell.
-        content = cast("object", await self._context.read())
+        an answer is sent. AppError INVALID_FIELD, RATE_LIMITED; UNAVAILABLE when none came for too
+        long: what is not used is ended, and others have the place."""
+        waiting = asyncio.timeout(self._idle_seconds)
+        try:
+            async with waiting:
+                # The end of messages is a token of its own, which the types do not tell.
+                content = cast("object", await self._context.read())
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            raise _idle() from None
         if not isinstance(content, bytes):
             return None
         self.received += 1
@@ -104,3 +117,8 @@ class Stream:
         """Gives back what was under way."""
         while self._sizes:
             self._budget.give_back(self._sizes.popleft())
+
+
+def _idle() -> AppError:
+    message = "No message came for a while. Call again when there is one."
+    return AppError(reason=Reason.UNAVAILABLE, message=message, retry_after=timedelta(0))
