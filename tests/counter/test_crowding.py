@@ -62,6 +62,7 @@ async def test_one_scanner_starves_nobody(shared_database: Database) -> None:
                 balances.StreamEntriesRequest(sequence=1, entries=[keyed_entry(issued, 1)])
             )
             answer = await stream.read()
+            assert isinstance(answer, balances.StreamEntriesResponse)
             assert answer.acknowledged_sequence == 1
             await stream.done_writing()
         finally:

@@ -72,11 +72,13 @@ class ScannerCode:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """Where and by what somebody stands at the counter. `scanner`: None for a till's own key, which
-    may do everything its scope allows; `venue`: None when a till did not say."""
+    may do everything its scope allows; `venue`: None when a till did not say; `partner_venues`: all
+    of the partner whose venue it is, none when it is the tenant's own."""
 
     key_id: str
     scanner: Scanner | None
     venue: Venue | None
+    partner_venues: frozenset[VenueId] = frozenset()
 
     @property
     def venue_id(self) -> VenueId | None:
@@ -103,6 +105,10 @@ class Desk:
     def may(self, right: ScannerRight) -> bool:
         """Whether it has a right."""
         return self.scanner is None or right in self.scanner.rights
+
+    def sees(self, venue_id: VenueId | None) -> bool:
+        """Whether it is told of what was done at a venue: a partner of its own venues alone."""
+        return not self.partner or venue_id in self.partner_venues
 
     def require(self, right: ScannerRight) -> None:
         """AppError SCANNER_RIGHT_MISSING when it has it not."""

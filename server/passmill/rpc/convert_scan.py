@@ -77,7 +77,7 @@ def use_to_proto(result: UseResult) -> service_pb.RedeemPassResponse:
         pass_id=result.pass_id,
         state=_STATES[result.state],
         redemption=_redemption_or_none(result.redemption),
-        first_use=_redemption_or_none(result.first_use),
+        first_use=_redemption_or_none(result.first_use if result.tells_first_use else None),
         uses=result.uses,
         max_uses=result.max_uses,
         balance=_balance_or_none(result.balance),
@@ -90,7 +90,9 @@ def reversal_to_proto(result: ReversalResult) -> service_pb.ReverseRedemptionRes
     return service_pb.ReverseRedemptionResponse(
         outcome=_outcome(result.reason),
         reason=_reason(result.reason),
-        redemption=redemption_to_proto(replace(result.redemption, reverse_reason="")),
+        redemption=None
+        if result.redemption is None
+        else redemption_to_proto(replace(result.redemption, reverse_reason="")),
         uses=result.uses,
         balance=_balance_or_none(result.balance),
     )
@@ -216,7 +218,7 @@ def _judged(judged: JudgedPass, desk: Desk) -> pb.ScannedPass:
             if isinstance(text := judged.values.get(slot), str) and text
         ],
         demands=demands_to_proto(judged.demands),
-        offers=[_standing(each, judged) for each in judged.standings],
+        offers=[_standing(each, judged, desk) for each in judged.standings],
         last_uses=[redemption_to_proto(each) for each in judged.history.last_uses],
         open_check_ins=[_stay(each) for each in judged.history.open_check_ins],
     )
@@ -225,8 +227,9 @@ def _judged(judged: JudgedPass, desk: Desk) -> pb.ScannedPass:
     return message
 
 
-def _standing(standing: Standing, judged: JudgedPass) -> pb.OfferStanding:
+def _standing(standing: Standing, judged: JudgedPass, desk: Desk) -> pb.OfferStanding:
     offer, uses = standing.offer, standing.uses
+    first_venue_id = uses.first_use_venue_id if desk.sees(uses.first_use_venue_id) else None
     message = pb.OfferStanding(
         offer_id=str(offer.offer_id),
         display_name=offer.display_name,
@@ -234,7 +237,7 @@ def _standing(standing: Standing, judged: JudgedPass) -> pb.OfferStanding:
         max_uses=offer.max_uses,
         is_redeemable=standing.refusal is None,
         reason=_reason(standing.refusal),
-        first_use_venue_id=str(uses.first_use_venue_id or ""),
+        first_use_venue_id=str(first_venue_id or ""),
         cost=amount_to_proto(offer.cost),
         attention=offer.attention,
         demands=demands_to_proto(judged.demands_for(offer)),

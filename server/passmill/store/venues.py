@@ -38,6 +38,14 @@ async def get_venue(tx: Transaction, venue_id: VenueId) -> Venue:
     return venue_from_row(row)
 
 
+async def venues_of_partner(tx: Transaction, partner: str) -> frozenset[VenueId]:
+    """All venues of a partner."""
+    rows = await tx.fetch(
+        "SELECT venue_id FROM venues WHERE tenant_id = $1 AND partner = $2", tx.tenant_id, partner
+    )
+    return frozenset(VenueId(UUID(int=row["venue_id"].int)) for row in rows)
+
+
 async def require_venues(tx: Transaction, venue_ids: Iterable[VenueId]) -> None:
     """AppError NOT_FOUND when one of them does not exist."""
     wanted = set(venue_ids)

@@ -15,7 +15,7 @@ from passmill.domain.venues import Venue, VenueId
 from passmill.errors import invalid_field, not_found
 from passmill.store.database import Database
 from passmill.store.scanners import find_desk
-from passmill.store.venues import get_venue
+from passmill.store.venues import get_venue, venues_of_partner
 
 # As long as an API key is known: what of a scanner can change is that it is revoked, and its key
 # with it.
@@ -26,7 +26,7 @@ _MAX_KNOWN: Final = 10_000
 class FindDesk:
     """Knows scanners by their API keys. What it knows may be some seconds old."""
 
-    __slots__ = ("_database", "_keys", "_monotonic", "_venues")
+    __slots__ = ("_database", "_keys", "_monotonic", "_partners", "_venues")
 
     def __init__(
         self, *, database: Database, monotonic: Callable[[], float] = time.monotonic
@@ -38,6 +38,9 @@ class FindDesk:
             capacity=_MAX_KNOWN
         )
         self._venues: Recent[tuple[TenantId, UUID], Venue] = Recent(capacity=_MAX_KNOWN)
+        self._partners: Recent[tuple[TenantId, str], frozenset[VenueId]] = Recent(
+            capacity=_MAX_KNOWN
+        )
 
     async def __call__(self, caller: Caller, venue_id: str = "") -> Desk:
         """The desk that the caller stands at. `venue_id`: what the request says; empty for nothing.
@@ -50,7 +53,13 @@ class FindDesk:
             venue = await self._venue(caller, venue_id) if venue_id else None
         elif venue_id and venue_id != str(scanner.venue_id):
             raise invalid_field("venue_id", "a scanner is where it was enrolled; leave it out")
-        return Desk(key_id=caller.key_id, scanner=scanner, venue=venue)
+        partner = "" if venue is None else venue.partner
+        return Desk(
+            key_id=caller.key_id,
+            scanner=scanner,
+            venue=venue,
+            partner_venues=await self._venues_of(caller, partner) if partner else frozenset(),
+        )
 
     async def _scanner(self, caller: Caller) -> tuple[Scanner | None, Venue | None]:
         key = (caller.tenant_id, caller.key_id)
@@ -61,6 +70,15 @@ class FindDesk:
                 known = await find_desk(tx, caller.key_id) or "none"
             self._keys.keep(key, known, until=asked + _KNOWN_SECONDS)
         return (None, None) if isinstance(known, str) else known
+
+    async def _venues_of(self, caller: Caller, partner: str) -> frozenset[VenueId]:
+        asked = self._monotonic()
+        venues = self._partners.find((caller.tenant_id, partner), now=asked)
+        if venues is None:
+            async with self._database.statement(caller) as tx:
+                venues = await venues_of_partner(tx, partner)
+            self._partners.keep((caller.tenant_id, partner), venues, until=asked + _KNOWN_SECONDS)
+        return venues
 
     async def _venue(self, caller: Caller, text: str) -> Venue:
         venue_id = parse_uuid(text)

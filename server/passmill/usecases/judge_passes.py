@@ -41,7 +41,8 @@ from passmill.usecases.program_counters import ProgramCounters
 class JudgedPass:
     """A pass at a desk. `values`: as it shows them, defaults among them. `standings`: of its
     offers, those that can be had first; no other partner's steps of a chain are among them, nor in
-    `history`. `demands`: what its balances alone demand of staff."""
+    `history`, which tells a partner of its own venues alone. `demands`: what its balances alone
+    demand of staff."""
 
     listed: ListedPass
     facts: PassFacts
@@ -223,15 +224,24 @@ def refusal_at(
 def _seen(
     history: CounterHistory, places: Mapping[ChainId, ChainPlace], desk: Desk
 ) -> CounterHistory:
-    """The history without what other partners did in a chain."""
+    """The history as the desk is told it: a partner's without other partners' steps of chains, nor
+    what was done at venues that are not its own."""
+    if not desk.partner:
+        return history
 
     def is_seen(use: Redemption) -> bool:
-        if use.chain_id is None or not desk.partner:
+        if not desk.sees(use.venue_id):
+            return False
+        if use.chain_id is None:
             return True
         place = places.get(use.chain_id)
         return place is not None and not place.is_hidden(use.offer_id, partner=desk.partner)
 
-    return replace(history, last_uses=[each for each in history.last_uses if is_seen(each)])
+    return replace(
+        history,
+        last_uses=[each for each in history.last_uses if is_seen(each)],
+        open_check_ins=[each for each in history.open_check_ins if desk.sees(each.venue_id)],
+    )
 
 
 def _affordable(standings: Sequence[Standing], balances: Sequence[Balance]) -> list[Standing]:

@@ -44,10 +44,11 @@ _TRIES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReversalResult:
-    """What became of it. `uses`: of the offer by the pass, now."""
+    """What became of it. `redemption`: None where the desk is told nothing of it. `uses`: of the
+    offer by the pass, now."""
 
     reason: RefusalReason | None
-    redemption: Redemption
+    redemption: Redemption | None
     uses: int
     balance: Balance | None
 
@@ -100,7 +101,8 @@ class ReverseRedemption:
             raise
         now = self._clock.now()
         if not may_reverse(desk, made, now=now):
-            return await self._refuse(mutation, made, RefusalReason.RIGHT_MISSING)
+            is_seen = desk.venue_id == made.venue_id
+            return await self._refuse(mutation, made, RefusalReason.RIGHT_MISSING, is_seen=is_seen)
         wanted = _WantedReversal(made=made, offer=offer, shown_by=shown_by, reason=reason, now=now)
         try:
             return await self._reverse(mutation, wanted)
@@ -127,9 +129,16 @@ class ReverseRedemption:
         raise moving()
 
     async def _refuse(
-        self, mutation: Mutation[ReversalResult], made: Redemption, reason: RefusalReason
+        self,
+        mutation: Mutation[ReversalResult],
+        made: Redemption,
+        reason: RefusalReason,
+        *,
+        is_seen: bool = True,
     ) -> Answer:
         async def refuse(tx: Transaction) -> ReversalResult:
+            if not is_seen:  # as ListRedemptions does, a scanner is told of its own venue alone
+                return ReversalResult(reason=reason, redemption=None, uses=0, balance=None)
             return await _result(tx, made, reason, None)
 
         return await self._mutator.run(mutation, refuse)

@@ -27,7 +27,7 @@ from passmill.errors import AppError, Reason
 from passmill.store.database import Database, Transaction
 from passmill.store.offline_scans import find_scans, insert_scan
 from passmill.store.outbox import insert_event
-from passmill.store.redemptions import get_redemption, uses_of
+from passmill.store.redemptions import first_uses, get_redemption
 from passmill.usecases.check_pass import CheckPass, CheckResult, WantedCheck
 from passmill.usecases.find_desk import FindDesk
 from passmill.usecases.mutation import Mutation, Mutator
@@ -177,7 +177,8 @@ class SyncOfflineScans:
                 and before.offer_id is not None
                 and before.reason is not RefusalReason.NOT_YOUR_STEP  # whose it was is not told
             ):
-                _, first_use = await uses_of(tx, before.pass_id, before.offer_id)
+                wanted = before.pass_id, before.offer_id
+                first_use = (await first_uses(tx, [wanted], partner=run.desk.partner)).get(wanted)
         return OfflineResult(
             local_sequence=before.local_sequence,
             outcome=OfflineOutcome.DUPLICATE,
@@ -233,6 +234,7 @@ class _Run:
             pass_id=result.pass_id,
             redemption=result.redemption,
             first_use=None if result.reason is None else result.first_use,
+            tells_first_use=result.tells_first_use,
         )
 
     async def keep_check(self, tx: Transaction, result: CheckResult) -> None:
@@ -247,8 +249,10 @@ class _Run:
         pass_id: str,
         redemption: Redemption | None = None,
         first_use: Redemption | None = None,
+        tells_first_use: bool = True,
     ) -> None:
-        """Keeps the scan, and tells the operator of a conflict."""
+        """Keeps the scan, and tells the operator of a conflict. `tells_first_use`: the scanner,
+        too."""
         scan, now = self.scan, self._clock.now()
         parsed = parse_uuid(pass_id)
         offer_id = parse_uuid(scan.offer_id)
@@ -258,7 +262,7 @@ class _Run:
             reason=refusal,
             pass_id=None if parsed is None else PassId(parsed),
             redemption=redemption,
-            first_use=first_use,
+            first_use=first_use if tells_first_use else None,
         )
         record = OfflineRecord(
             origin=self.desk.origin,

@@ -64,6 +64,7 @@ class UseResult:
     uses: int
     max_uses: int
     balance: Balance | None
+    tells_first_use: bool = True
 
 
 class UseRefused(Exception):
@@ -240,6 +241,7 @@ class _Use:
             uses=uses.uses,
             max_uses=self._offer.max_uses,
             balance=balance,
+            tells_first_use=first is None or self._wanted.desk.sees(first.venue_id),
         )
 
     async def _state(self) -> ScanState:
