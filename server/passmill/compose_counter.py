@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from passmill.compose_frame import Frame
 from passmill.domain.rates import Rates
 from passmill.rpc import counter_service, scan_service, server
@@ -150,6 +152,7 @@ def _scan_servicer(
                 database=database,
                 mutator=mutator,
                 guesses=Rates(per_second=limits.codes_per_second, burst=limits.code_burst),
+                key_life=timedelta(days=limits.scanner_key_days),
                 clock=clock,
             ),
             get_offline_bundle=GetOfflineBundle(database=database, clock=clock),

@@ -238,6 +238,8 @@ class Counter(Section):
     # More would let nobody in while somebody guesses; a code is 40 bits and good for ten minutes.
     code_burst: Annotated[int, Field(ge=1)] = 2000
     codes_per_second: Annotated[float, Field(gt=0)] = 1000.0
+    # So long a scanner's key is good, used or not; then the device is enrolled anew.
+    scanner_key_days: Annotated[int, Field(ge=1, le=3650)] = 400
 
 
 class Limits(Section):

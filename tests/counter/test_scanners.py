@@ -1,6 +1,7 @@
 """Scanners: enrolled once by a code, with the rights it has, at their venue, until revoked."""
 
 import asyncio
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -42,6 +43,31 @@ async def test_a_device_becomes_a_scanner(counter: Counter) -> None:
     away = await counter.add_venue()
     elsewhere = counter.till_of(enrolled.api_key, venue_id=away.venue_id)
     assert set((await refused(elsewhere.redeem(issued, offer))).fields) == {"venue_id"}
+
+
+async def test_a_scanners_key_ends(shared_database: Database) -> None:
+    """A scanner's key is good for as long as the setting says, which the scanner and the list are
+    told; then it is none, and the device is enrolled anew."""
+    limits = Counters(scanner_key_days=7)
+    settings = service_settings(shared_database.url).model_copy(update={"counter": limits})
+    async with open_service(shared_database.url, settings=settings) as service:
+        counter = await open_counter(await service.add_club())
+        enrolled = await counter.enrol(await counter.scanner_code())
+        scanner = enrolled.scanner
+        end = scanner.expire_time.ToDatetime()
+        assert end - scanner.enrol_time.ToDatetime() == timedelta(days=7)
+        ending = counter.till_of(enrolled.api_key, venue_id="")
+        request = pb.GetScannerConfigRequest()
+        assert (await ending.scans.GetScannerConfig(request)).scanner == scanner
+        listed = await counter.manage.ListScanners(counter_service.ListScannersRequest())
+        assert list(listed.scanners) == [scanner]
+        ended = await counter.enrol(await counter.scanner_code())
+        await counter.club.tenant.fetch(
+            "UPDATE api_keys SET expire_time = now() WHERE key_id = $1", ended.scanner.key_id
+        )
+        till = counter.till_of(ended.api_key, venue_id="")
+        call = till.scans.GetScannerConfig(request)
+        assert (await refused(call)).reason == "UNAUTHENTICATED"
 
 
 async def test_a_code_makes_one_scanner(counter: Counter) -> None:

@@ -47,7 +47,8 @@ class ScannerRight(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanner:
-    """A device that scans at one venue, by the API key with this id."""
+    """A device that scans at one venue, by the API key with this id, which is good until
+    `expire_time`."""
 
     scanner_id: ScannerId
     venue_id: VenueId
@@ -56,6 +57,7 @@ class Scanner:
     key_id: str
     enrol_time: datetime
     revoke_time: datetime | None
+    expire_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,8 @@ def scanner_to_proto(scanner: Scanner) -> pb.Scanner:
         key_id=scanner.key_id,
         enrol_time=timestamp(scanner.enrol_time),
     )
+    if scanner.expire_time is not None:
+        message.expire_time.CopyFrom(timestamp(scanner.expire_time))
     if scanner.revoke_time is not None:
         message.revoke_time.CopyFrom(timestamp(scanner.revoke_time))
     return message

@@ -16,8 +16,8 @@ from passmill.store.database import Transaction
 from passmill.store.venues import venue_from_row
 
 _SELECT: Final = (
-    "SELECT scanner_id, venue_id, display_name, rights, key_id, enrol_time, revoke_time"
-    " FROM scanners"
+    "SELECT s.scanner_id, s.venue_id, s.display_name, s.rights, s.key_id, s.enrol_time,"
+    " s.revoke_time, k.expire_time FROM scanners s JOIN api_keys k USING (tenant_id, key_id)"
 )
 _CODES_KEPT: Final = timedelta(days=1)
 
@@ -51,8 +51,9 @@ async def find_desk(tx: Transaction, key_id: str) -> tuple[Scanner, Venue] | Non
     """The scanner that calls with this key, and where it is; None when the key is none's."""
     row = await tx.fetch_one(
         "SELECT s.scanner_id, s.venue_id, s.display_name AS scanner_name, s.rights, s.key_id,"
-        "  s.enrol_time, s.revoke_time, v.display_name, v.partner, v.create_time"
+        "  s.enrol_time, s.revoke_time, k.expire_time, v.display_name, v.partner, v.create_time"
         " FROM scanners s JOIN venues v USING (tenant_id, venue_id)"
+        " JOIN api_keys k USING (tenant_id, key_id)"
         " WHERE s.tenant_id = $1 AND s.key_id = $2",
         tx.tenant_id,
         key_id,
@@ -65,9 +66,10 @@ async def find_desk(tx: Transaction, key_id: str) -> tuple[Scanner, Venue] | Non
 async def revoke_scanner(tx: Transaction, scanner_id: ScannerId, *, now: datetime) -> Scanner:
     """Ends a scanner, for good; one that was revoked before keeps its time. AppError NOT_FOUND."""
     row = await tx.fetch_one(
-        "UPDATE scanners SET revoke_time = coalesce(revoke_time, $3)"
-        " WHERE tenant_id = $1 AND scanner_id = $2 RETURNING scanner_id, venue_id, display_name,"
-        " rights, key_id, enrol_time, revoke_time",
+        "UPDATE scanners s SET revoke_time = coalesce(s.revoke_time, $3) FROM api_keys k"
+        " WHERE s.tenant_id = $1 AND s.scanner_id = $2 AND k.tenant_id = $1 AND k.key_id = s.key_id"
+        " RETURNING s.scanner_id, s.venue_id, s.display_name, s.rights, s.key_id, s.enrol_time,"
+        " s.revoke_time, k.expire_time",
         tx.tenant_id,
         scanner_id,
         now,
@@ -87,9 +89,9 @@ async def list_scanners(
 ) -> list[Scanner]:
     """Scanners by id, which is by age, those after `after` only; of one venue, or of all."""
     rows = await tx.fetch(
-        _SELECT + " WHERE tenant_id = $1 AND scanner_id > $2"
-        " AND ($3::uuid IS NULL OR venue_id = $3) AND ($4 OR revoke_time IS NULL)"
-        " ORDER BY scanner_id LIMIT $5",
+        _SELECT + " WHERE s.tenant_id = $1 AND s.scanner_id > $2"
+        " AND ($3::uuid IS NULL OR s.venue_id = $3) AND ($4 OR s.revoke_time IS NULL)"
+        " ORDER BY s.scanner_id LIMIT $5",
         tx.tenant_id,
         after or UUID(int=0),
         venue_id,
@@ -157,4 +159,5 @@ def _scanner(row: asyncpg.Record, *, display_name: str) -> Scanner:
         key_id=row["key_id"],
         enrol_time=row["enrol_time"],
         revoke_time=row["revoke_time"],
+        expire_time=row["expire_time"],
     )

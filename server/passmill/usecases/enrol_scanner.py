@@ -42,15 +42,23 @@ class EnrolledScanner:
 class EnrolScanner:
     """Enrols scanners. Whoever has a code may call it: there is no other credential."""
 
-    __slots__ = ("_audit", "_clock", "_database", "_guesses", "_mutator")
+    __slots__ = ("_audit", "_clock", "_database", "_guesses", "_key_life", "_mutator")
 
     def __init__(
-        self, *, database: Database, mutator: Mutator, guesses: Rates, clock: Clock
+        self,
+        *,
+        database: Database,
+        mutator: Mutator,
+        guesses: Rates,
+        key_life: timedelta,
+        clock: Clock,
     ) -> None:
-        """`guesses`: how often codes may be tried that are none, by everybody together."""
+        """`guesses`: how often codes may be tried that are none, by everybody together. `key_life`:
+        how long a scanner's key is good, used or not: then the device is enrolled anew."""
         self._database = database
         self._mutator = mutator
         self._guesses = guesses
+        self._key_life = key_life
         self._clock = clock
         self._audit = structlog.get_logger("passmill.audit")
 
@@ -89,8 +97,15 @@ class EnrolScanner:
 
         async def work(tx: Transaction) -> EnrolledScanner:
             await _require_active(tx, tenant_id)
+            now = self._clock.now()
             return await _enrol(
-                tx, code_hash, name, new_key, now=self._clock.now(), is_dry=mutation.validate_only
+                tx,
+                code_hash,
+                name,
+                new_key,
+                now=now,
+                expire_time=now + self._key_life,
+                is_dry=mutation.validate_only,
             )
 
         answer = await self._mutator.run(mutation, work)
@@ -114,7 +129,14 @@ async def _require_active(tx: Transaction, tenant_id: TenantId) -> None:
 
 
 async def _enrol(
-    tx: Transaction, code_hash: bytes, name: str, new_key: NewKey, *, now: datetime, is_dry: bool
+    tx: Transaction,
+    code_hash: bytes,
+    name: str,
+    new_key: NewKey,
+    *,
+    now: datetime,
+    expire_time: datetime,
+    is_dry: bool,
 ) -> EnrolledScanner:
     used = await use_code(tx, code_hash, now=now)
     if used is None:
@@ -128,6 +150,7 @@ async def _enrol(
         key_id=new_key.key_id,
         enrol_time=now,
         revoke_time=None,
+        expire_time=expire_time,
     )
     await insert_api_key(
         tx,
@@ -138,7 +161,7 @@ async def _enrol(
             display_name=name,
             scopes=frozenset({Scope.REDEEM}),
             create_time=now,
-            expire_time=None,
+            expire_time=expire_time,
             revoke_time=None,
         ),
     )
