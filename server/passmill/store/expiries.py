@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import TypeAlias
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+from uuid import UUID
 
 from passmill.domain.events import EventKind
 from passmill.domain.expiries import Lots, Movement
@@ -37,6 +38,8 @@ from passmill.store.ledger_rows import (
 from passmill.store.outbox import insert_event
 
 Key: TypeAlias = tuple[AccountId, str]
+
+_BEFORE_ALL: Final = (datetime(1, 1, 1, tzinfo=UTC), 0, UUID(int=0), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +104,13 @@ async def lock_settled_balance(
 
 async def read_lots(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Lots]:
     """What is left of these balances, by end; from all their entries."""
-    movements: dict[Key, list[Movement]] = {key: [] for key in keys}
+    movements: list[list[Movement]] = [[] for _ in keys]
     rows = await tx.fetch(
         """
-        SELECT e.* FROM unnest($2::uuid[], $3::text[]) AS u(account_id, unit), LATERAL (
-            SELECT account_id, unit, entry_id, kind, amount, create_time, expire_time,
-                reversed_entry_id, hold_id IS NOT NULL AS is_capture
+        SELECT u.place, e.*
+        FROM unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS u(account_id, unit, place), LATERAL (
+            SELECT entry_id, kind, amount, create_time, expire_time, reversed_entry_id,
+                hold_id IS NOT NULL AS is_capture
             FROM ledger_entries
             WHERE tenant_id = $1 AND account_id = u.account_id AND unit = u.unit
             ORDER BY sequence
@@ -116,7 +120,7 @@ async def read_lots(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Lots]:
         *columns(keys, 2),
     )
     for row in rows:
-        movements[row["account_id"], row["unit"]].append(
+        movements[row["place"] - 1].append(
             Movement(
                 entry_id=row["entry_id"],
                 kind=EntryKind(row["kind"]),
@@ -127,7 +131,7 @@ async def read_lots(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Lots]:
                 is_capture=row["is_capture"],
             )
         )
-    return {key: Lots.of(each) for key, each in movements.items()}
+    return {key: Lots.of(each) for key, each in zip(keys, movements, strict=True)}
 
 
 async def with_expired(
@@ -152,18 +156,16 @@ async def find_due(
 ) -> list[DueBalance]:
     """Balances of all tenants of which some may be past its end, the longest first; from behind
     `after` on. The caller is an operator."""
+    start = _BEFORE_ALL if after is None else (after.time, after.tenant_id, *after.key)
     rows = await tx.fetch(
         """
         SELECT tenant_id, account_id, unit, next_expire_time FROM balances
-        WHERE next_expire_time <= $1 AND ($2::timestamptz IS NULL
-            OR (next_expire_time, tenant_id, account_id, unit) > ($2, $3, $4, $5))
+        WHERE next_expire_time <= $1
+            AND (next_expire_time, tenant_id, account_id, unit) > ($2, $3, $4, $5)
         ORDER BY next_expire_time, tenant_id, account_id, unit LIMIT $6
         """,
         now,
-        None if after is None else after.time,
-        0 if after is None else after.tenant_id,
-        new_uuid() if after is None else after.key[0],
-        "" if after is None else after.key[1],
+        *start,
         at_most,
     )
     return [
