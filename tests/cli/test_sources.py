@@ -97,36 +97,81 @@ def test_bytes_behind_the_head_that_are_not_utf8_refuse_their_row_alone(tmp_path
 
 def test_rows_know_their_lines_and_broken_ones_do_not_stop_the_rest(tmp_path: Path) -> None:
     """Line numbers count lines of the file, not rows; short, long and endless rows are told; empty
-    lines are none; empty cells too many are let pass."""
+    lines, and lines of empty cells, are none; empty cells too many are let pass; a quotation mark
+    that is wrong refuses its line, which the reject file shows whole."""
     path = tmp_path / "a.csv"
     path.write_text(
         'external_id,name,points\nM1,"two\nlines",5\n\nM2,short\nM3,a,b,c\nM4,fine,6,,\n'
-        'M5,"never closed,7\nM6,x,8\nM7,y,9\n'
+        'M5,"a "b" c",7\n,,\n   \nM6,"never closed,7\n'
     )
-    rows = list(CsvSource(path).rows(["external_id"]))
+    source = CsvSource(path)
+    rows = list(source.rows(["external_id"]))
     told = {row.line: row.cells for row in rows}
     assert told[2] == ("M1",)
     assert told[5] == Unreadable("has 2 cells, and the header 3")
     assert told[6] == Unreadable("has 4 cells, and the header 3")
     assert told[7] == ("M4",)
-    assert isinstance(told[8], Unreadable)
-    assert "goes on to line 10" in told[8].message
-    assert len(rows) == 5
+    assert told[8] == Unreadable(
+        "has a quotation mark inside a cell that begins with one: write it twice there"
+    )
+    assert source.show(rows[4].raw) == ('M5,"a "b" c",7',)
+    assert isinstance(told[11], Unreadable)
+    assert "none that closes it" in told[11].message
+    assert source.show(rows[5].raw) == ('M6,"never closed,7',)
+    assert len(rows) == 6
 
 
-def test_a_quote_that_swallows_a_file_is_told_with_the_lines_it_took(tmp_path: Path) -> None:
-    """More than a field may hold behind an opening quote is refused, and reading goes on."""
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ('O1,ok,1\nO2,"Bob,2\nO3,"Al",3\nO4,ok,4\n', 4),
+        ('O1,1,ok\nO2,2,"Bob\nO3,3,Al\nO4,4,Ann\n', 5),
+        ('O1,ok,1\nO2,"say "hi",\nevil,line,7\n",2\n', 3),
+        ('O1,ok,1\nO2,"' + "evil,line,7\n" * 400_000 + '",2\nO3,ok,3\n', 349_528),
+        ('O1,ok,1\nO2,"\n' + "x" * (MAX_LINE + 1) + '",2\nO3,ok,3\n', 4),
+    ],
+)
+def test_a_cell_of_several_lines_that_breaks_ends_the_reading(
+    tmp_path: Path, text: str, last: int
+) -> None:
+    """A quotation mark that is missing or too many swallows no row, and the inside of a cell never
+    becomes one: reading ends, and the lines are named."""
     path = tmp_path / "a.csv"
-    lines = "".join(f"M{number},name {number},5\n" for number in range(20_000))
-    path.write_text(f'external_id,name,points\nX,"open,5\n{lines}')
-    rows = list(CsvSource(path).rows(["external_id"]))
-    assert isinstance(rows[0].cells, Unreadable)
-    assert "a quotation mark was opened" in rows[0].cells.message
-    assert rows[-1].cells == ("M19999",)
+    path.write_text("external_id,name,points\n" + text)
+    found = []
+    with pytest.raises(CommandFailed, match=f"cell of line 3 begins .* up to line {last} none"):
+        found.extend(CsvSource(path).rows(["external_id"]))
+    assert [row.cells for row in found] == [("O1",)]
+
+
+def test_a_long_cell_of_many_lines_is_a_cell(tmp_path: Path) -> None:
+    """What is quoted as it should be is one cell, however long: none of its lines is a row."""
+    inside = "evil,line,7\n" * 20_000
+    rows = [["M1", inside, "2"], ["M2", "x" * 3_000_000, "3"]]
+    path = write_csv(tmp_path / "a.csv", [HEADER, *rows])
+    assert cells(CsvSource(path)) == rows
+
+
+def test_a_line_without_end_is_refused_by_itself(tmp_path: Path) -> None:
+    """A line longer than any row is told, with its beginning in the reject file; the next is
+    read."""
+    long = "x" * (2 * MAX_LINE)
+    path = tmp_path / "a.csv"
+    path.write_text(f"external_id\nM1\n{long}\nM2\n")
+    source = CsvSource(path)
+    rows = list(source.rows(["external_id"]))
+    assert [row.line for row in rows] == [2, 3, 4]
+    assert rows[1].cells == Unreadable("is longer than 4,194,304 characters")
+    assert source.show(rows[1].raw) == (long[:1000],)
+    assert rows[2].cells == ("M2",)
+    path.write_text(f'{{"external_id": "M1"}}\n{long}\n{{"external_id": "M2"}}\n')
+    rows = list(NdjsonSource(path).rows(["external_id"]))
+    assert rows[1].cells == Unreadable("is longer than 4,194,304 characters")
+    assert rows[2].cells == ["M2"]
 
 
 def test_files_that_are_not_rows_are_refused(tmp_path: Path) -> None:
-    """Nothing, binary data, no header, a line without end, and a name that says nothing."""
+    """Nothing, binary data, no header, a broken one, and a name that says nothing."""
     path = tmp_path / "a.csv"
     path.write_bytes(b"")
     with pytest.raises(CommandFailed, match="is empty"):
@@ -137,9 +182,9 @@ def test_files_that_are_not_rows_are_refused(tmp_path: Path) -> None:
     path.write_text("\n1,2\n")
     with pytest.raises(CommandFailed, match="no header"):
         CsvSource(path)
-    path.write_text("external_id\n" + "x" * (MAX_LINE + 1))
-    with pytest.raises(CommandFailed, match="Line 2 is longer"):
-        list(CsvSource(path).rows(["external_id"]))
+    path.write_text('external_id,"name\n1,2\n')
+    with pytest.raises(CommandFailed, match="header line has a quotation mark that opens"):
+        CsvSource(path)
     path = tmp_path / "recipients"
     path.write_text("external_id\n")
     with pytest.raises(CommandFailed, match="--format"):

@@ -1,4 +1,10 @@
-"""CSV (RFC 4180 and its many kin): a header line, and a delimiter found or given."""
+"""CSV (RFC 4180 and its many kin): a header line, and a delimiter found or given.
+
+Quotation marks are taken at their word. Where one is not as it should be, its row is refused if it
+is surely of one line. Where it may be of several, nobody can tell which of them are rows and which
+are inside a cell, so reading ends there: a wrong guess would issue passes to the inside of a cell,
+or leave rows out.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,9 @@ from passmill.cli.campaign.cells import Cell
 from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.rejects import LEADING_COLUMNS, unguard
 from passmill.cli.campaign.sources import (
+    MAX_LINE,
     LineReader,
+    LineTooLong,
     Row,
     TextFile,
     Unreadable,
@@ -24,6 +32,7 @@ from passmill.cli.campaign.sources import (
 
 DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 _SAMPLE_ROWS: Final = 50
+_AT_END: Final = "unexpected end"  # as csv words it
 
 
 class CsvSource:
@@ -39,7 +48,11 @@ class CsvSource:
         self._path = path
         self._encoding = text.encoding
         self.delimiter = delimiter or _find_delimiter(text.head)
-        header = next(csv.reader(_lines(text.head), delimiter=self.delimiter), [])
+        csv.field_size_limit(MAX_LINE)  # of the process; lines are held to the same
+        try:
+            header = next(_reader(_lines(text.head), self.delimiter), [])
+        except csv.Error as error:
+            raise CommandFailed(f"{path}: the header line {_told(error)}.") from None
         self.columns: Sequence[str] = [column.strip() for column in header]
         if not any(self.columns):
             raise CommandFailed(f"{path} has no header line that names its columns.")
@@ -59,7 +72,9 @@ class CsvSource:
         return self.columns[len(LEADING_COLUMNS) :] if self._is_rejects else self.columns
 
     def show(self, raw: object) -> Sequence[str]:
-        """The row's cells."""
+        """The row's cells; of a line that could not be cut into cells, all of it as one."""
+        if isinstance(raw, str):
+            return (raw.rstrip("\r\n"),)
         cells = raw if isinstance(raw, list) else []
         return cells[len(LEADING_COLUMNS) :] if self._is_rejects else cells
 
@@ -68,12 +83,13 @@ class CsvSource:
         return 0.0 if self._file is None else fraction_read(self._file, self._size)
 
     def rows(self, wanted: Sequence[str]) -> Iterator[Row]:
-        """Rows; empty lines are none."""
+        """Rows; empty lines are none, nor are those of empty cells alone, which spreadsheets leave
+        behind. CommandFailed when a cell of several lines is not closed as it should be."""
         choose = _chooser([self.columns.index(column) for column in wanted])
         count = len(self.columns)
         with open_text(self._path, self._encoding, newline="") as self._file:
             lines = LineReader(self._file, self._encoding)
-            reader = csv.reader(lines, delimiter=self.delimiter)
+            reader = _reader(lines, self.delimiter)
             next(reader, None)
             while True:
                 line = lines.line + 1
@@ -81,20 +97,50 @@ class CsvSource:
                     cells = next(reader)
                 except StopIteration:
                     return
-                except csv.Error as error:
-                    yield Row(line, Unreadable(_spanning(line, lines.line, str(error))), [])
+                except (csv.Error, LineTooLong) as error:
+                    if lines.line > line or _may_go_on(lines.text, error):
+                        raise CommandFailed(self._broken(line, lines.line)) from None
+                    yield Row(line, Unreadable(_told(error)), lines.text)
                     continue
                 if len(cells) == count:
                     if self._is_rejects:
                         cells = [unguard(cell) for cell in cells]
-                    yield Row(line, choose(cells), cells)
-                elif cells:
+                    if any(cells):
+                        yield Row(line, choose(cells), cells)
+                elif any(cell.strip() for cell in cells):
                     extra = cells[count:]
                     if extra and not any(extra):  # what spreadsheets leave behind
                         yield Row(line, choose(cells), cells)
                         continue
                     problem = f"has {len(cells)} cells, and the header {count}"
                     yield Row(line, Unreadable(_spanning(line, lines.line, problem)), cells)
+
+    def _broken(self, first: int, last: int) -> str:
+        return (
+            f"{self._path}: a cell of line {first} begins with a quotation mark, and up to line"
+            f" {last} none closes it as it should. Is one missing there, or one inside the cell not"
+            " written twice? Nobody can tell which lines are rows, so nothing is started: mend the"
+            " file and import it again."
+        )
+
+
+def _reader(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
+def _may_go_on(line: str, error: Exception) -> bool:
+    """Whether a cell that breaks in its only line may be meant to end in a later one."""
+    return isinstance(error, csv.Error) and _AT_END not in str(error) and line.count('"') % 2 == 1
+
+
+def _told(error: Exception) -> str:
+    """What is wrong with a line, in words that need no knowledge of Python."""
+    message = str(error)
+    if "expected after" in message:
+        return "has a quotation mark inside a cell that begins with one: write it twice there"
+    if _AT_END in message:
+        return "has a quotation mark that opens a cell, and none that closes it"
+    return message
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.mapping import EXTERNAL_IDS, VALUES
 from passmill.cli.campaign.sources import (
     LineReader,
+    LineTooLong,
     Row,
     TextFile,
     Unreadable,
@@ -68,10 +69,17 @@ class NdjsonSource:
         parse = self._parse
         with open_text(self._path, self._encoding, newline="\n") as self._file:
             lines = LineReader(self._file, self._encoding)
-            for text in lines:
+            while True:
+                cells: Sequence[Cell] | Unreadable
+                try:
+                    text = next(lines)
+                except StopIteration:
+                    return
+                except LineTooLong as error:
+                    yield Row(lines.line, Unreadable(str(error)), lines.text)
+                    continue
                 if text.isspace():
                     continue
-                cells: Sequence[Cell] | Unreadable
                 try:
                     found = parse(text)
                     if found.__class__ is dict:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TextIO
+from typing import Final, NamedTuple, Protocol, Self, TextIO
 
 from passmill.cli.campaign.cells import Cell
 from passmill.cli.campaign.errors import CommandFailed
@@ -15,6 +15,8 @@ from passmill.cli.campaign.errors import CommandFailed
 HEAD_BYTES: Final = 1 << 20
 """How much of a file is looked at before anything is decided."""
 MAX_LINE: Final = 4 << 20
+_LINE_ENDS: Final = ("\n", "\r")
+_SHOWN: Final = 1_000
 FORMATS: Final = ("csv", "ndjson", "parquet")
 _SUFFIXES: Final = {
     ".csv": "csv",
@@ -162,33 +164,44 @@ class TextFile:
         return cls(path=path, encoding=name, head=text.removeprefix("\ufeff"))
 
 
+class LineTooLong(Exception):
+    """A line of more than `MAX_LINE` characters; the lines behind it can be read."""
+
+
 class LineReader:
-    """The lines of an open file of text, none of them endless."""
+    """The lines of an open file of text, none of them endless: `next` raises LineTooLong at one
+    that is, CommandFailed at bytes that are not of the encoding."""
 
     def __init__(self, file: TextIO, encoding: str) -> None:
         self._file = file
         self._encoding = encoding
         self.line = 0
         """The number of the line given last."""
+        self.text = ""
+        """The line given last; of one that was too long the beginning."""
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
         readline = self._file.readline
         try:
-            while text := readline(MAX_LINE):
-                self.line += 1
-                if self.line == 1:
-                    text = text.removeprefix("\ufeff")
-                if len(text) == MAX_LINE:
-                    raise CommandFailed(
-                        f"Line {self.line} is longer than {MAX_LINE:,} characters: is this a file"
-                        " of rows?"
-                    )
-                yield text
+            text = readline(MAX_LINE)
+            if not text:
+                raise StopIteration
+            self.line += 1
+            if len(text) == MAX_LINE and not text.endswith(_LINE_ENDS):
+                self.text = text[:_SHOWN]
+                while (text := readline(MAX_LINE)) and not text.endswith(_LINE_ENDS):
+                    pass
+                raise LineTooLong(f"is longer than {MAX_LINE:,} characters")
         except UnicodeDecodeError as error:
             raise CommandFailed(
                 f"Behind line {self.line} the file is not {self._encoding}: {error.reason}."
                 " Give the right --encoding."
             ) from None
+        self.text = text.removeprefix("\ufeff") if self.line == 1 else text
+        return self.text
 
 
 def open_text(path: Path, encoding: str, *, newline: str) -> TextIO:
