@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pty
-from itertools import pairwise
 
 from passmill.cli.campaign.identity import ImportIdentity
 from passmill.cli.campaign.progress import Progress, duration
@@ -44,15 +43,26 @@ def test_durations() -> None:
     assert [duration(seconds) for seconds in (9, 245, 5025)] == ["0:09", "4:05", "1:23:45"]
 
 
+def identity(
+    *, content: str = "hash", action: str = "issue", run: str = "", reading: str = "a=b"
+) -> ImportIdentity:
+    """An import."""
+    return ImportIdentity(
+        content=content, action=action, template_id="t1", run=run, reading=[[reading]]
+    )
+
+
 def test_request_ids_follow_from_what_is_imported() -> None:
-    """The same import has the same ids, a step has its own, and any part makes other ones."""
-    ids = [
-        ImportIdentity("hash", "t1", 0, [["a", "b"]]).request_id("campaign"),
-        ImportIdentity("hash", "t1", 0, [["a", "b"]]).request_id("stream"),
-        ImportIdentity("hash", "t1", 1, [["a", "b"]]).request_id("campaign"),
-        ImportIdentity("hash", "t1", 0, [["a", "c"]]).request_id("campaign"),
-        ImportIdentity("hush", "t1", 0, [["a", "b"]]).request_id("campaign"),
-    ]
-    assert len(set(ids)) == len(ids)
-    assert all(one != other for one, other in pairwise(ids))
-    assert ids[0] == ImportIdentity("hash", "t1", 0, [["a", "b"]]).request_id("campaign")
+    """The same import has the same ids, and a step has its own; how the file is read names the
+    stream and not the campaign, anything else both."""
+    one = identity()
+    assert one.of_campaign("campaign") == identity().of_campaign("campaign")
+    assert one.of_stream("stream") == identity().of_stream("stream")
+    others = [identity(content="hush"), identity(action="update"), identity(run="2")]
+    campaigns = {each.of_campaign("campaign") for each in (one, *others)}
+    streams = {each.of_stream("stream") for each in (one, *others, identity(reading="a=c"))}
+    assert len(campaigns) == 4
+    assert len(streams) == 5
+    assert not campaigns & streams
+    assert identity(reading="a=c").of_campaign("campaign") == one.of_campaign("campaign")
+    assert one.of_campaign("start") != one.of_campaign("campaign")

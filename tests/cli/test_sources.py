@@ -21,7 +21,14 @@ from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.ndjson_source import NdjsonSource
 from passmill.cli.campaign.parquet_source import ParquetSource
 from passmill.cli.campaign.rejects import RejectFile
-from passmill.cli.campaign.sources import MAX_LINE, Source, Unreadable, find_encoding, find_format
+from passmill.cli.campaign.sources import (
+    MAX_LINE,
+    Row,
+    Source,
+    Unreadable,
+    find_encoding,
+    find_format,
+)
 
 HEADER = ["external_id", "name", "points"]
 ROWS = [["M1", "Zoë Ōtani", "5"], ["M2", 'Smith, "Jo"; a|b', "6"], ["M3", "王\r\n小明\t🌙", "7"]]
@@ -138,7 +145,7 @@ def test_a_cell_of_several_lines_that_breaks_ends_the_reading(
     becomes one: reading ends, and the lines are named."""
     path = tmp_path / "a.csv"
     path.write_text("external_id,name,points\n" + text)
-    found = []
+    found: list[Row] = []
     with pytest.raises(CommandFailed, match=f"cell of line 3 begins .* up to line {last} none"):
         found.extend(CsvSource(path).rows(["external_id"]))
     assert [row.cells for row in found] == [("O1",)]

@@ -22,8 +22,9 @@ _NEXT: Final[Mapping[str, str]] = {
     "SCOPE_MISSING": "Use an API key that has this scope.",
     "NOT_FOUND": "Check the id; an API key sees only what belongs to its own tenant.",
     "REVISION_NOT_PUBLISHED": "Publish the template, or choose another --revision.",
-    "REQUEST_ID_REUSED": "This file was imported before with other options. Repeat them to go on"
-    " there, or give --run NAME to make another campaign of the same file.",
+    "REQUEST_ID_REUSED": "This file was imported before with another name, revision, priority or"
+    " plan. Repeat them to go on there; --run NAME makes another campaign of the same file, and so"
+    " a second pass to each row.",
     "WRITER_FENCED": "Another import of this file is under way and has taken over.",
     "STREAM_STATE": "Another import of this file has finished it meanwhile: run the command again.",
     "CAMPAIGN_STATE": "`passmill campaign list` shows the state of each campaign.",

@@ -29,8 +29,11 @@ Columns are found by name: external_id (your id of each recipient, unique in the
 template, as SLOT or values.SLOT. --map COLUMN=TARGET says what the names do not.
 
 Run the same command again after Ctrl-C or a crash, within thirty days: it goes on where it stopped
-and issues nothing twice. Rows that cannot be taken are in FILE.rejects.csv with line and reason;
-mend them there and import that file.
+and issues nothing twice. It is the same import when the file's content, --action, --template and
+--run are the same; the other options must then be, too, or it is refused. --run NAME makes another
+import of the same file: every row gets a pass again. Rows that cannot be taken are in
+FILE.rejects.csv with line and reason; mend them there and import that file, with whatever option
+they lacked. That file is another import, so import its rows once.
 
 Exit status: 0 all rows loaded, 3 some refused, 1 failed, 2 wrongly called, 130 interrupted.
 
@@ -48,7 +51,9 @@ examples:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds what `import` takes."""
     command.add_argument("file", type=Path, help="CSV, NDJSON or Parquet")
-    command.add_argument("--template", required=True, metavar="ID", help="what is issued")
+    command.add_argument(
+        "--template", default="", metavar="ID", help="what is issued; not with void"
+    )
     command.add_argument(
         "--revision", type=int, default=0, metavar="N", help="[default: the newest published]"
     )
@@ -111,7 +116,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="tells this import from another of the same file",
     )
-    command.set_defaults(run=with_client(_import))
+    act = with_client(_import)
+
+    def run(parsed: argparse.Namespace) -> int:
+        if problem := _problem(parsed):
+            command.error(problem)
+        return act(parsed)
+
+    command.set_defaults(run=run)
+
+
+def _problem(parsed: argparse.Namespace) -> str:
+    """What does not go together; empty when all does."""
+    if parsed.action == "void":
+        if parsed.template or parsed.revision:
+            return "--action void voids the passes that the rows name, of whatever template"
+    elif not parsed.template:
+        return "--template is needed: what is issued"
+    elif parsed.reason:
+        return "--reason is of --action void"
+    if not parsed.start and (parsed.at or parsed.watch):
+        return "--no-start does not go with --at or --watch"
+    return ""
 
 
 def _import(client: Client, parsed: argparse.Namespace) -> int:
@@ -129,7 +155,11 @@ def _import(client: Client, parsed: argparse.Namespace) -> int:
             encoding=parsed.encoding,
             delimiter=parsed.delimiter,
             reading=reading_of(parsed),
-            reading_words=[str(parsed.time_zone), parsed.currency, str(parsed.decimal_comma)],
+            reading_words=[
+                str(parsed.time_zone),
+                parsed.currency.upper(),
+                str(parsed.decimal_comma),
+            ],
             number_rows=parsed.number_rows,
             claim_links=parsed.claim_links,
             claim_days=parsed.claim_days,

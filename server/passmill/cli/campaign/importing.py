@@ -1,7 +1,8 @@
-"""`passmill campaign import`."""
+"""`passmill campaign import`. What is the same import, run again: `identity` says it."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from passmill.cli.campaign import watching
 from passmill.cli.campaign.cells import Reading
 from passmill.cli.campaign.conversion import Conversion
 from passmill.cli.campaign.csv_source import CsvSource
+from passmill.cli.campaign.destination import Destination, Wanted
 from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.identity import ImportIdentity
 from passmill.cli.campaign.loading import Counts, Loading
@@ -22,11 +24,12 @@ from passmill.cli.campaign.parquet_source import ParquetSource
 from passmill.cli.campaign.progress import Progress
 from passmill.cli.campaign.rejects import RejectFile
 from passmill.cli.campaign.sources import Source, content_hash, find_format
-from passmill_client import Campaign, Client, Reply, messages
+from passmill_client import Campaign, Client, messages
 
 PARTLY: Final = 3
 """The exit status when some rows, but not all, were refused."""
 _CHUNK_ROWS, _WINDOW = 500, 8
+_MAX_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,21 +78,36 @@ class _Import:
     def run(self) -> int:
         options = self._options
         _say(f"{options.path}: {self._source.description}")
-        slots = self._slots(options.revision)
-        self._map(slots)  # before anything is made: what is wrong here, the user mends
+        if next(iter(self._source.rows(self._source.columns)), None) is None:
+            raise CommandFailed(f"{options.path} has no rows, so there is nothing to import.")
         self._identity = ImportIdentity(
-            content_hash(options.path),
-            options.action,
-            options.template_id,
-            options.revision,
-            options.run,
-            sorted(options.map),
-            [[self._source.description, *options.reading_words, str(options.number_rows)]],
+            content=content_hash(options.path),
+            action=options.action,
+            template_id=options.template_id,
+            run=options.run,
+            reading=[
+                self._source.description,
+                sorted(options.map),
+                options.reading_words,
+                options.number_rows,
+            ],
         )
-        campaign, is_new = self._campaign()
-        pinned = _pinned_revision(campaign)
-        if pinned:
-            slots = self._slots(pinned)
+        destination = Destination(
+            self._client,
+            self._identity,
+            Wanted(
+                name=options.name or _shown_name(options.path),
+                action=_action(options),
+                priority=options.priority,
+                rollout=options.rollout,
+            ),
+        )
+        slots = self._slots(options.revision)
+        if not destination.is_known():
+            self._map(slots)  # before anything is made: what is wrong here, the user mends
+        campaign, is_new = destination.campaign()
+        if pinned := _pinned_revision(campaign):
+            slots = self._slots(pinned)  # whatever was published since it was made
         mapped = self._map(slots)
         for column, target in mapped.columns:
             if column in self._source.columns:
@@ -97,7 +115,8 @@ class _Import:
         if unused := [each for each in mapped.unused if each in self._source.columns]:
             _say(f"  not used: {', '.join(unused)}")
         _say(f"campaign {campaign.campaign_id} ({campaign.display_name})")
-        counts = self._load(campaign, mapped, slots, is_new=is_new)
+        stream = destination.stream(campaign, is_new=is_new)
+        counts = self._load(stream, mapped, slots)
         if counts.rejected and counts.rejected == counts.rows:
             raise CommandFailed(
                 f"All {counts.rows:,} rows were refused, so nothing is started:"
@@ -130,41 +149,12 @@ class _Import:
             columns += [name for name in mapping.names() if name not in {*found, *columns}]
         return mapping.resolve(columns)
 
-    def _campaign(self) -> tuple[Campaign, bool]:
-        options, reply = self._options, Reply()
-        campaign = self._client.create_campaign(
-            options.name or options.path.name,
-            action=_action(options),
-            priority=options.priority,
-            rollout=options.rollout,
-            request_id=self._identity.request_id("campaign"),
-            reply=reply,
-        )
-        if reply.replayed:
-            campaign = self._client.get_campaign(campaign.campaign_id)
-        return campaign, not reply.replayed
-
-    def _stream(self, campaign: Campaign, *, is_new: bool) -> messages.RecipientStream:
-        reply = Reply()
-        stream = self._client.create_recipient_stream(
-            campaign.campaign_id, request_id=self._identity.request_id("stream"), reply=reply
-        )
-        if is_new and not reply.replayed:
-            return stream
-        stream = self._client.get_recipient_stream(stream.stream_id)
-        if stream.state == messages.RecipientStream.STATE_OPEN:
-            stream = self._client.claim_recipient_stream(stream.stream_id)
-        return stream
-
     def _load(
         self,
-        campaign: Campaign,
+        stream: messages.RecipientStream,
         mapped: Mapped,
         slots: Sequence[messages.Slot],
-        *,
-        is_new: bool,
     ) -> Counts:
-        stream = self._stream(campaign, is_new=is_new)
         if stream.next_offset:
             _say(f"going on: {stream.next_offset:,} recipients are there already")
         conversion = Conversion(
@@ -193,12 +183,11 @@ class _Import:
             )
             count = loading.run(stream, window=_WINDOW, chunk_size=_CHUNK_ROWS)
             progress.finish(loading.counts.rows)
-        is_open = stream.state == messages.RecipientStream.STATE_OPEN
-        if is_open and count:
+        if stream.state == messages.RecipientStream.STATE_OPEN:
             self._client.finalize_recipient_stream(
                 stream,
                 expected_rows=count,
-                request_id=self._identity.request_id(f"finalize {stream.writer_epoch}"),
+                request_id=self._identity.of_stream(f"finalize {stream.writer_epoch}"),
             )
         counts = loading.counts
         _say(f"{counts.rows - counts.rejected:,} of {counts.rows:,} rows are loaded.")
@@ -218,10 +207,11 @@ class _Import:
             campaign = self._client.start_campaign(
                 campaign_id,
                 start_time=self._options.start_time,
-                request_id=self._identity.request_id("start"),
+                request_id=self._identity.of_campaign("start"),
             )
         _say(f"The campaign is {watching.state_name(campaign)}.")
         print(campaign_id)
+        status = max(status, watching.STATUSES.get(campaign.state, 0))
         if self._options.claim_links:
             _say(f"passmill campaign export {campaign_id} gives the claim links when it has ended.")
         if self._options.watch:
@@ -272,6 +262,11 @@ def _check_links(options: ImportOptions) -> None:
         raise CommandFailed("--claim-links needs --action issue: links are made with the passes.")
     if (options.claim_days or options.claim_source) and not options.claim_links:
         raise CommandFailed("--claim-days and --claim-source say of which kind: --claim-links too.")
+
+
+def _shown_name(path: Path) -> str:
+    """The file's name for people; file names may be bytes of any encoding."""
+    return os.fsencode(path.name).decode("utf-8", "replace")[:_MAX_NAME]
 
 
 def _pinned_revision(campaign: Campaign) -> int:
