@@ -1,7 +1,10 @@
 """What people and scripts hear when they are not served, and where their pages lead to."""
 
 import asyncio
+import json
+from importlib import resources
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -17,6 +20,15 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.usefixtures("worker"),
 ]
+
+
+def claim_key_of(page: httpx.Response, token: str) -> str:
+    """The key that came with a page, whatever host it was asked for by."""
+    [(name, value)] = [
+        line.partition(";")[0].split("=", 1) for line in page.headers.get_list("set-cookie")
+    ]
+    assert name == cookie_name(token)
+    return value
 
 
 async def test_who_goes_away_is_no_failure(service: Service, links: ClubLinks) -> None:
@@ -42,21 +54,27 @@ async def test_who_goes_away_is_no_failure(service: Service, links: ClubLinks) -
         assert edge.sample("passmill_edge_refusals_total", reason="internal") == 0
 
 
-async def test_no_request_says_where_pages_lead(links: ClubLinks, edge: Edge) -> None:
-    """Neither a path with a slash too many, nor the code of a page, leads to the host that the
-    request names."""
+async def test_no_request_says_where_pages_lead(service: Service, links: ClubLinks) -> None:
+    """Neither a path with a slash too many, nor the page where no public address is set, leads
+    to the host that the request names; a desktop's page has no code then."""
     created = await links.create()
-    async with open_client(edge.port, http2=False) as client:
+    settings = service.settings.model_copy(update={"public_url": None})
+    async with open_edge_on(settings) as edge, open_client(edge.port, http2=False) as client:
         client.headers.update({"host": "evil.example", "user-agent": DESKTOP})
         for path in (f"/p/{created.token}/", f"{PREFIX}ClaimPass/", "/healthz/"):
             answer = await client.get(path)
             assert (answer.status_code, "location" in answer.headers) == (404, False), path
         before = await client.get(f"/p/{created.token}")
-        await post(client, created.token)
-        after = await client.get(f"/p/{created.token}")
+        key = claim_key_of(before, created.token)
+        assert (await post(client, created.token, claim_key=key)).status_code == 303
+        after = await client.get(
+            f"/p/{created.token}", headers={"cookie": f"{cookie_name(created.token)}={key}"}
+        )
+        assert "Your pass is ready" in after.text
         for page in (before, after):
             assert page.status_code == 200
             assert "evil.example" not in page.text
+            assert "<svg" not in page.text
 
 
 async def test_the_limited_are_told_in_their_own_way(service: Service, links: ClubLinks) -> None:
@@ -128,3 +146,16 @@ async def test_whom_to_ask(links: ClubLinks, edge: Edge) -> None:
         ):
             page = await edge.client.get(f"/p/{created.token}", params={"lang": language})
             assert (words in page.text) == is_named, (language, page.text)
+
+
+def test_every_language_says_everything() -> None:
+    """The texts of all languages have the same names, none is empty, and what is put into them
+    later has its place in each."""
+    folder = resources.files("passmill.edge") / "web" / "texts"
+    files = [file for file in folder.iterdir() if file.name.endswith(".json")]
+    texts = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    assert len(texts) >= 3
+    for name, words in texts.items():
+        assert words.keys() == texts["en.json"].keys(), name
+        assert all(words.values()), name
+        assert [key for key, text in words.items() if "{organization}" in text] == ["ask_operator"]

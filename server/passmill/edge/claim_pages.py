@@ -9,6 +9,7 @@ is the same claim, and the browser gets its pass, even if the answer to the form
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -317,7 +318,7 @@ class ClaimPages:
         if error.kind is ErrorKind.EXHAUSTED and error.retry_after is not None:
             page = ClaimPage(state="LIMITED", heading="limited_title")
             answer = self._html(page, visitor, status=429)
-            answer.headers["retry-after"] = f"{error.retry_after.total_seconds():.0f}"
+            answer.headers["retry-after"] = str(math.ceil(error.retry_after.total_seconds()))
             return answer
         page = ClaimPage(state="UNAVAILABLE", heading="busy_title")
         answer = self._html(page, visitor, status=503)
