@@ -192,6 +192,32 @@ async def test_two_phones_with_one_link(
     assert len(await links.events("claim.recovery_requested")) == 1
 
 
+@pytest.mark.parametrize("locale", ["en-GB", "de-CH", "ar-AE"])
+async def test_a_shared_tablet(
+    links: ClubLinks, open_page: Opener, pictures: Pictures, locale: str
+) -> None:
+    """Without scripts, too, somebody has the pass forgotten, of which nothing can happen by one
+    press alone; the next one gets the form, and of a link that is used up a page that says whom to
+    ask. Whose browser kept no cookie is told so."""
+    created = await links.create(max_uses=2)
+    page = await open_page(
+        f"/p/{created.token}", **DEVICES["desktop"], locale=locale, java_script_enabled=False
+    )
+    for _ in range(2):
+        await page.get_by_role("button").click()
+        forget = page.locator("details button")
+        await expect(forget).to_be_hidden()
+        await page.locator("summary").click()
+        await take(page, pictures)
+        await forget.click()
+    await expect(page.locator("main")).to_contain_text("Ruderverein")
+    await take(page, pictures)
+    other = await links.create()
+    page = await open_page(f"/p/{other.token}?no-cookie", **DEVICES["iphone"], locale=locale)
+    await check_page(page)
+    await take(page, pictures)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
