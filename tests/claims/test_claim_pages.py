@@ -86,9 +86,10 @@ async def test_get_and_head_use_nothing_up(links: ClubLinks, edge: Edge) -> None
     answers = []
     for path in paths:
         for method in ("GET", "HEAD"):
-            answers += await asyncio.gather(
-                *(edge.client.request(method, path) for _ in range(100))
-            )
+            for _ in range(10):
+                answers += await asyncio.gather(
+                    *(edge.client.request(method, path) for _ in range(10))
+                )
     assert {answer.status_code for answer in answers} == {200, 303}
     assert (await links.get(created)).uses == 0
     assert await links.club.tenant.count("claims") == 0
