@@ -37,7 +37,7 @@ from passmill.rpc import (
 )
 from passmill.rpc.desks import Desks
 from passmill.rpc.door import Authenticator, Door
-from passmill.rpc.places import Places
+from passmill.rpc.places import Places, RequestBytes
 from passmill.rpc.status import RequestValidator
 from passmill.settings import Settings
 from passmill.store.database import Database
@@ -342,7 +342,10 @@ def _open(
             most_of_key=limits.max_calls_per_key or max(1, limits.max_calls // 4),
         ),
         streams=Places(most=limits.max_streams, most_of_key=limits.max_streams_per_key),
-        max_request_bytes=limits.max_request_bytes,
+        request_bytes=RequestBytes(
+            most=limits.max_request_bytes,
+            most_of_key=max(limits.max_message_bytes, limits.max_request_bytes // 4),
+        ),
         idle_seconds=limits.stream_idle_seconds,
     )
     return server.open_server(

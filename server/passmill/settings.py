@@ -252,7 +252,8 @@ class Limits(Section):
     max_streams_per_key: Annotated[int, Field(ge=1)] = 50
     # A stream whose caller sends nothing for so long is ended; one that only listens goes on.
     stream_idle_seconds: Seconds = 60.0
-    max_request_bytes: Annotated[int, Field(ge=8 << 20)] = 256 << 20  # of all calls under way
+    # Of all calls under way; a quarter of it for one key.
+    max_request_bytes: Annotated[int, Field(ge=8 << 20)] = 256 << 20
     max_message_bytes: Annotated[int, Field(ge=1 << 20, le=64 << 20)] = 8 << 20
     max_streams_per_connection: Annotated[int, Field(ge=1)] = 256
     signing_threads: Annotated[int, Field(ge=1, le=256)] = 2

@@ -16,7 +16,7 @@ from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.access_service import RULES, SERVICE
 from passmill.rpc.door import Door, MethodRule
-from passmill.rpc.places import Places
+from passmill.rpc.places import Places, RequestBytes
 from passmill.rpc.status import RequestValidator
 from passmill.telemetry.metrics import Metrics
 from passmill.v1 import access_service_pb2 as pb
@@ -203,6 +203,7 @@ def test_a_method_nobody_thought_about_is_not_served(
         validator=RequestValidator(),
         calls=Places(most=1, most_of_key=1),
         streams=Places(most=1, most_of_key=1),
+        request_bytes=RequestBytes(most=1 << 28, most_of_key=1 << 28),
     )
     with pytest.raises(ValueError, match=r"Caller|Nothing"):
         door.handlers(SERVICE, servicer, rules)

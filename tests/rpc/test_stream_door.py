@@ -334,3 +334,33 @@ async def test_a_stream_cannot_be_a_change() -> None:
 
         with pytest.raises(ValueError, match="WatchCampaign"):
             door.door.handlers(SERVICE, Anything(), rules)
+
+
+async def test_one_key_does_not_take_all_bytes() -> None:
+    """What is large of a key's messages, in all its streams, counts as its share; over it the
+    stream is refused, and what its streams leave behind counts no more."""
+
+    async def read_on(stream: Stream) -> None:
+        while await stream.receive() is not None:
+            pass
+
+    rows = [Recipient(external_id="x" * 100 + str(number)) for number in range(1000)]
+    large = pb.AppendRecipientsRequest(
+        chunk=pb.RecipientChunk(stream_id="x", writer_epoch=1, recipients=rows)
+    ).SerializeToString()
+    async with open_stream_door(
+        read_on, max_request_bytes=10 * len(large), max_request_bytes_of_key=2 * len(large)
+    ) as door:
+        for _ in range(2):
+            calls = [door.append() for _ in range(3)]
+            for call in calls:
+                await call.write(large)
+            ends = [asyncio.ensure_future(call.code()) for call in calls]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            [over] = [call for call in calls if call.done()]
+            assert (await refused(over)).reason == "RATE_LIMITED"
+            for call in calls:
+                if call is not over:
+                    await call.done_writing()
+            codes = await asyncio.gather(*ends)
+            assert sorted(code.name for code in codes) == ["OK", "OK", "RESOURCE_EXHAUSTED"]

@@ -25,7 +25,7 @@ from passmill.domain.keyring import Keyring
 from passmill.rpc.admin_service import RULES, AdminServicer, AdminUseCases
 from passmill.rpc.door import REPLAYED_METADATA, Authenticator, Door
 from passmill.rpc.paging import Pages
-from passmill.rpc.places import Places
+from passmill.rpc.places import Places, RequestBytes
 from passmill.rpc.status import RequestValidator
 from passmill.store.database import Database, open_database
 from passmill.store.signing_identities import IdentityReader
@@ -284,6 +284,7 @@ async def _serve(
         validator=RequestValidator(),
         calls=Places(most=100, most_of_key=100),
         streams=Places(most=100, most_of_key=100),
+        request_bytes=RequestBytes(most=1 << 28, most_of_key=1 << 28),
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([door.handlers(SERVICE, servicer, RULES)])

@@ -15,7 +15,7 @@ from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.access_service import RULES, SERVICE
 from passmill.rpc.door import Call, Door, MethodRule
-from passmill.rpc.places import Places
+from passmill.rpc.places import Places, RequestBytes
 from passmill.rpc.status import RequestValidator
 from passmill.telemetry.metrics import Metrics
 from passmill.v1 import access_service_pb2 as pb
@@ -98,6 +98,7 @@ async def open_small_door(
         validator=RequestValidator(),
         calls=Places(most=max_calls, most_of_key=max_calls_of_key or max_calls),
         streams=Places(most=1, most_of_key=1),
+        request_bytes=RequestBytes(most=1 << 28, most_of_key=1 << 28),
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([door.handlers(SERVICE, servicer or Answers(answering), rules)])

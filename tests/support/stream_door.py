@@ -16,7 +16,7 @@ from passmill.domain.keyring import Keyring
 from passmill.errors import AppError, Reason
 from passmill.rpc.campaign_service import RULES, SERVICE
 from passmill.rpc.door import Door
-from passmill.rpc.places import Places
+from passmill.rpc.places import Places, RequestBytes
 from passmill.rpc.status import RequestValidator
 from passmill.rpc.streams import Stream
 from passmill.telemetry.metrics import Metrics
@@ -83,6 +83,7 @@ async def open_stream_door(
     max_streams: int = 100,
     max_streams_of_key: int = 0,
     max_request_bytes: int = 1 << 20,
+    max_request_bytes_of_key: int = 0,
     idle_seconds: float = 60.0,
 ) -> AsyncIterator[StreamDoor]:
     """Serves on a free port of the loopback."""
@@ -95,7 +96,9 @@ async def open_stream_door(
         validator=RequestValidator(),
         calls=Places(most=1, most_of_key=1),
         streams=Places(most=max_streams, most_of_key=max_streams_of_key or max_streams),
-        max_request_bytes=max_request_bytes,
+        request_bytes=RequestBytes(
+            most=max_request_bytes, most_of_key=max_request_bytes_of_key or max_request_bytes
+        ),
         idle_seconds=idle_seconds,
     )
     server = grpc.aio.server()

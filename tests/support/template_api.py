@@ -25,7 +25,7 @@ from passmill.rpc import program_service, template_service
 from passmill.rpc.convert_template import ProtoTemplateCodec
 from passmill.rpc.door import Door
 from passmill.rpc.paging import Pages
-from passmill.rpc.places import Places
+from passmill.rpc.places import Places, RequestBytes
 from passmill.rpc.program_service import ProgramServicer
 from passmill.rpc.status import RequestValidator
 from passmill.rpc.template_service import TemplateServicer
@@ -229,6 +229,7 @@ async def open_template_api(database_url: str) -> AsyncIterator[TemplateApi]:
             validator=validator,
             calls=Places(most=100, most_of_key=100),
             streams=Places(most=100, most_of_key=100),
+            request_bytes=RequestBytes(most=1 << 28, most_of_key=1 << 28),
         )
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", 8 << 20)])
         server.add_generic_rpc_handlers(

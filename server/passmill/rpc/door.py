@@ -117,10 +117,10 @@ class Door:
         validator: RequestValidator,
         calls: Places,
         streams: Places,
-        max_request_bytes: int = 256 << 20,
+        request_bytes: RequestBytes,
         idle_seconds: float = 60.0,
     ) -> None:
-        """`calls`, `streams`, `max_request_bytes`: how many calls and streams, and how much of
+        """`calls`, `streams`, `request_bytes`: how many calls and streams, and how much of
         requests, may be under way in this process before more are sent away to come again.
         `idle_seconds`: so long a stream waits for its caller's next message."""
         self._authenticator = authenticator
@@ -129,7 +129,7 @@ class Door:
         self._validator = validator
         self._calls = calls
         self._stream_places = streams
-        self._bytes = RequestBytes(most=max_request_bytes)
+        self._bytes = request_bytes
         self._idle_seconds = idle_seconds
         self._streams: set[asyncio.Timeout] = set()
         self._is_ending = False
@@ -190,7 +190,7 @@ class Door:
                 authenticate=lambda until: self._caller(context, rule, until),
                 decode=lambda message: self._decode(request_class, message),
                 tell=lambda error: self._told(self._refusal(error, name)),
-                budget=self._bytes,
+                request_bytes=self._bytes,
                 deadline=deadline,
                 idle_seconds=self._idle_seconds,
             )
@@ -205,6 +205,7 @@ class Door:
                 async with scope:
                     key_id = (await stream.caller()).key_id
                     self._stream_places.take(key_id)
+                    self._stream_places.require_share(key_id)
                     is_bytes = isinstance(content, bytes)
                     request = self._decode(request_class, content) if is_bytes else None
                     await handler(request, stream)
@@ -255,6 +256,9 @@ class Door:
                     caller = await self._caller(context, rule, deadline)
                     key_id = caller.key_id
                     self._calls.take(key_id)
+                    self._bytes.take(key_id, len(content))
+                    self._calls.require_share(key_id)
+                    self._bytes.require_share(key_id)
                     request = self._decode(request_class, content)
                     call = Call(
                         caller=caller,
@@ -272,7 +276,7 @@ class Door:
                 status = rpc_status.to_status(self._told(refusal))
             finally:
                 self._calls.leave(key_id)
-                self._bytes.give_back(len(content))
+                self._bytes.leave(key_id, len(content))
                 seconds = asyncio.get_running_loop().time() - started
                 rpc.handled(code.name, seconds)
                 self._log.info(

@@ -10,6 +10,7 @@ from passmill.errors import AppError, Reason
 _SOON: Final = timedelta(milliseconds=200)
 # So long a key's own calls usually are under way; others' are not in its way.
 _A_LITTLE: Final = timedelta(seconds=1)
+_SMALL: Final = 64 << 10
 
 
 class Places:
@@ -34,16 +35,13 @@ class Places:
             raise crowded()
 
     def take(self, key_id: str) -> None:
-        """The caller has this key: only now, or others could take its places. AppError
-        RATE_LIMITED when it has too many; it is counted all the same until it leaves."""
-        count = self._of_keys.get(key_id, 0) + 1
-        self._of_keys[key_id] = count
-        if count > self._most_of_key:
-            raise AppError(
-                reason=Reason.RATE_LIMITED,
-                message="Too many calls of this key at once. Retry with the same request_id.",
-                retry_after=_A_LITTLE,
-            )
+        """The caller has this key: only now, or others could take its places."""
+        self._of_keys[key_id] = self._of_keys.get(key_id, 0) + 1
+
+    def require_share(self, key_id: str) -> None:
+        """AppError RATE_LIMITED when the key has more calls than its share."""
+        if self._of_keys[key_id] > self._most_of_key:
+            raise _greedy("many calls")
 
     def leave(self, key_id: str) -> None:
         """A call has ended. `key_id`: of whom it was taken, empty when that was not found out."""
@@ -57,16 +55,19 @@ class Places:
 
 
 class RequestBytes:
-    """The bytes of requests that are under way."""
+    """The bytes of requests that are under way: so many in all, and a share of them for each key.
+    Small requests count in all alone: a key has only so many calls."""
 
-    __slots__ = ("_most", "_taken")
+    __slots__ = ("_most", "_most_of_key", "_of_keys", "_taken")
 
-    def __init__(self, *, most: int) -> None:
+    def __init__(self, *, most: int, most_of_key: int) -> None:
         self._most = most
+        self._most_of_key = most_of_key
         self._taken = 0
+        self._of_keys: dict[str, int] = {}
 
     def enter(self, size: int) -> None:
-        """A request has come. `give_back` ends it."""
+        """A request comes, not yet known whose. `leave` ends it."""
         self._taken += size
 
     def require(self) -> None:
@@ -74,20 +75,34 @@ class RequestBytes:
         if self._taken > self._most:
             raise crowded()
 
-    def take(self, size: int) -> None:
-        """Counts a message of a stream. AppError RATE_LIMITED when it is too much; then it is not
-        counted."""
-        self._taken += size
-        if self._taken > self._most:
-            self._taken -= size
-            raise crowded()
+    def take(self, key_id: str, size: int) -> None:
+        """A request that has entered is this key's."""
+        if size > _SMALL:
+            self._of_keys[key_id] = self._of_keys.get(key_id, 0) + size
 
-    def give_back(self, size: int) -> None:
-        """A request is done with."""
+    def require_share(self, key_id: str) -> None:
+        """AppError RATE_LIMITED when the key has too much."""
+        if self._of_keys and self._of_keys.get(key_id, 0) > self._most_of_key:
+            raise _greedy("much")
+
+    def leave(self, key_id: str, size: int) -> None:
+        """A request has ended. `key_id`: of whom it was taken, empty when that was not found
+        out."""
         self._taken -= size
+        if key_id and size > _SMALL:
+            taken = self._of_keys[key_id] - size
+            if taken:
+                self._of_keys[key_id] = taken
+            else:
+                del self._of_keys[key_id]
 
 
 def crowded() -> AppError:
     """Too much at once."""
     message = "Too many calls at once. Retry with the same request_id."
     return AppError(reason=Reason.RATE_LIMITED, message=message, retry_after=_SOON)
+
+
+def _greedy(what: str) -> AppError:
+    message = f"Too {what} of this key at once. Retry with the same request_id."
+    return AppError(reason=Reason.RATE_LIMITED, message=message, retry_after=_A_LITTLE)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -14,21 +14,10 @@ from google.rpc.status_pb2 import Status
 
 from passmill.domain.callers import Caller
 from passmill.errors import AppError, Reason
+from passmill.rpc.places import RequestBytes
 
 # For the work of one message of a stream, which itself may last for hours.
 _MESSAGE_SECONDS: Final = 30.0
-
-
-class RequestBudget(Protocol):
-    """How much of requests is under way in this process."""
-
-    def take(self, size: int) -> None:
-        """Counts a message. AppError RATE_LIMITED when it is too much."""
-        ...
-
-    def give_back(self, size: int) -> None:
-        """The message is done with."""
-        ...
 
 
 class Stream:
@@ -36,11 +25,12 @@ class Stream:
 
     __slots__ = (
         "_authenticate",
-        "_budget",
+        "_bytes",
         "_context",
         "_deadline",
         "_decode",
         "_idle_seconds",
+        "_key_id",
         "_sizes",
         "_tell",
         "received",
@@ -54,7 +44,7 @@ class Stream:
         authenticate: Callable[[float], Awaitable[Caller]],
         decode: Callable[[bytes], Message],
         tell: Callable[[AppError], Status],
-        budget: RequestBudget,
+        request_bytes: RequestBytes,
         deadline: float | None,
         idle_seconds: float,
     ) -> None:
@@ -67,9 +57,10 @@ class Stream:
         self._authenticate = authenticate
         self._decode = decode
         self._tell = tell
-        self._budget = budget
+        self._bytes = request_bytes
         self._deadline = deadline
         self._idle_seconds = idle_seconds
+        self._key_id = ""  # until it is known: the door asks first
         self._sizes: deque[int] = deque()
         self.received = 0
         self.sent = 0
@@ -80,7 +71,9 @@ class Stream:
         deadline = asyncio.get_running_loop().time() + _MESSAGE_SECONDS
         if self._deadline is not None:
             deadline = min(deadline, self._deadline)
-        return await self._authenticate(deadline)
+        caller = await self._authenticate(deadline)
+        self._key_id = caller.key_id
+        return caller
 
     async def receive(self) -> Message | None:
         """The caller's next message, None when there is none to come. It counts as under way until
@@ -98,8 +91,11 @@ class Stream:
         if not isinstance(content, bytes):
             return None
         self.received += 1
-        self._budget.take(len(content))
+        self._bytes.enter(len(content))
+        self._bytes.take(self._key_id, len(content))
         self._sizes.append(len(content))
+        self._bytes.require()
+        self._bytes.require_share(self._key_id)
         return self._decode(content)
 
     async def send(self, message: Message) -> None:
@@ -107,7 +103,7 @@ class Stream:
         await self._context.write(message.SerializeToString())
         self.sent += 1
         if self._sizes:
-            self._budget.give_back(self._sizes.popleft())
+            self._bytes.leave(self._key_id, self._sizes.popleft())
 
     def told(self, error: AppError) -> Status:
         """An error to be sent as an answer."""
@@ -116,7 +112,7 @@ class Stream:
     def close(self) -> None:
         """Gives back what was under way."""
         while self._sizes:
-            self._budget.give_back(self._sizes.popleft())
+            self._bytes.leave(self._key_id, self._sizes.popleft())
 
 
 def _idle() -> AppError:
