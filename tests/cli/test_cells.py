@@ -170,3 +170,45 @@ def test_every_slot_type_is_known() -> None:
         action = messages.UpdateAction()
         put_into_slot(messages.Slot(name="x", type=slot_type), PLAIN)(action.values, cell)
         assert action.values["x"].WhichOneof("kind") == kind
+
+
+def test_a_point_is_no_decimal_comma() -> None:
+    """Where numbers are written 1.234,50 a point may be of thousands: 1.234 is refused, not taken
+    for a little more than one."""
+    german = Reading(decimal_comma=True, currency="EUR")
+    for text in ("1.234", "1.234,50", "12.50"):
+        with pytest.raises(BadCell, match="has a point"):
+            read_decimal(text, german)
+        with pytest.raises(BadCell, match="has a point"):
+            read_money(text, german)
+    assert read_money("1234,50", german) == (123450, "EUR")
+
+
+@pytest.mark.parametrize(
+    ("cell", "minor_units"),
+    [(Decimal("1.500"), 150), (Decimal("2.000"), 200), (Decimal("100"), 10_000), (1.5, 150)],
+)
+def test_zeros_of_a_columns_type_are_no_decimals(cell: object, minor_units: int) -> None:
+    """A column of numbers has as many decimals as its type; what counts is the number. Text that
+    somebody wrote is taken at its word."""
+    assert read_money(cell, Reading(currency="USD")) == (minor_units, "USD")
+    with pytest.raises(BadCell, match="more decimals"):
+        read_money("1.500", Reading(currency="USD"))
+    with pytest.raises(BadCell, match="more decimals"):
+        read_money(Decimal("1.505"), Reading(currency="USD"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        (True, "true or false"),
+        (1.5, "a number with a fraction"),
+        (datetime(2026, 5, 3, tzinfo=UTC), "a time"),
+        (date(2026, 5, 3), "a date"),
+        (["a"], "a list"),
+    ],
+)
+def test_what_is_no_text_is_named(cell: object, kind: str) -> None:
+    """A cell of a type that is no text is refused with what it is, and what to do."""
+    with pytest.raises(BadCell, match=f"is {kind}, and this takes text"):
+        read_text(cell)

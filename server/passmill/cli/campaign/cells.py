@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Final, TypeAlias
 
@@ -25,6 +25,16 @@ _DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _MONEY = re.compile(r"([A-Z]{3})? ?([+-]?[0-9]+)(?:\.([0-9]+))? ?([A-Z]{3})?", re.ASCII)
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "0"})
+_KINDS: Final[Sequence[tuple[type, str]]] = (
+    (bool, "true or false"),
+    (float, "a number with a fraction"),
+    (datetime, "a time"),
+    (date, "a date"),
+    (time, "a time of day"),
+    (timedelta, "a duration"),
+    (list, "a list"),
+    (dict, "an object"),
+)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -54,7 +64,8 @@ def read_text(cell: Cell) -> str:
         return str(cell)
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    raise BadCell("is no text")
+    kind = next((words for kind, words in _KINDS if isinstance(cell, kind)), "of another type")
+    raise BadCell(f"is {kind}, and this takes text: make it text in the file")
 
 
 def read_integer(cell: Cell) -> int:
@@ -100,7 +111,9 @@ def read_money(cell: Cell, reading: Reading) -> tuple[int, str]:
     if isinstance(cell, str):
         found = _MONEY.fullmatch(_with_point(cell, reading))
     else:
-        found = _MONEY.fullmatch(read_decimal(cell, reading))
+        text = read_decimal(cell, reading)
+        # How many zeros follow is a matter of the column's type.
+        found = _MONEY.fullmatch(text.rstrip("0").rstrip(".") if "." in text else text)
     if found is None or (found[1] and found[4]):
         raise BadCell("is no amount such as 12.50 EUR")
     whole, fraction = found[2], found[3] or ""
@@ -222,4 +235,8 @@ def as_json(cells: Cell) -> str:
 
 def _with_point(text: str, reading: Reading) -> str:
     text = text.strip()
-    return text.replace(",", ".") if reading.decimal_comma else text
+    if not reading.decimal_comma:
+        return text
+    if "." in text:  # of thousands, or of fractions: nobody can tell
+        raise BadCell("has a point, and numbers are written 1234,50 as --decimal-comma says")
+    return text.replace(",", ".")
