@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from passmill.cli.campaign.cells import Reading
 from passmill.cli.campaign.conversion import NOT_READABLE, BadRow, Conversion
 from passmill.cli.campaign.csv_source import CsvSource
+from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.mapping import ColumnMapping
+from passmill.cli.campaign.ndjson_source import NdjsonSource, RejectedJson
 from passmill.cli.campaign.rejects import RejectFile, guard, unguard
 from passmill_client import Recipient, messages, pass_draft
 
@@ -114,3 +116,94 @@ def test_a_reject_file_is_imported_as_the_rows_it_holds(tmp_path: Path) -> None:
     with RejectFile(path, raw_columns=COLUMNS):
         pass
     assert not path.exists()
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_rejects_are_read_as_they_were_written_whatever_the_file_was(
+    tmp_path: Path, mark: bool
+) -> None:
+    """The options of the file whose rejects these are do no harm: a reject file is UTF-8 with
+    commas, with its byte order mark or without, and its guarded cells come as they were."""
+    first = tmp_path / "members.csv"
+    row = ["M1", "Zoë Müller", "+12065550123", "4711", "viele", "-"]
+    with first.open("w", encoding="cp1252", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([COLUMNS, row])
+    source = CsvSource(first, encoding="cp1252", delimiter=";")
+    [found] = source.rows(COLUMNS)
+    path = tmp_path / "members.csv.rejects.csv"
+    with RejectFile(path, raw_columns=source.raw_columns) as rejects:
+        rejects.add(line=2, reason="X", message="", cells=source.show(found.raw))
+    if not mark:
+        path.write_bytes(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    [read] = CsvSource(path, encoding="cp1252", delimiter=";").rows(COLUMNS)
+    assert list(read.cells) == row
+    # Saved anew by a spreadsheet, in its own encoding: then what is given holds.
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("cp1252"))
+    [read] = CsvSource(path, encoding="cp1252").rows(COLUMNS)
+    assert list(read.cells) == row
+
+
+def refuse(path: Path, *names: str) -> RejectFile:
+    """Writes a reject file with these rows."""
+    with RejectFile(path, raw_columns=["name"]) as rejects:
+        for name in names:
+            rejects.add(line=2, reason="X", message="", cells=[name])
+    return rejects
+
+
+def test_a_reject_file_mended_by_hand_is_kept(tmp_path: Path) -> None:
+    """Rejects replace those of an earlier run, which they hold again; but a line that somebody
+    wrote is never lost: the file is beside the new one."""
+    path = tmp_path / "a.csv.rejects.csv"
+    refuse(path, "Ada")
+    assert refuse(path, "Ada", "Zoe").kept is None
+    path.write_text(path.read_text(encoding="utf-8-sig").replace("Zoe", "Zoë"), encoding="utf-8")
+    mended = path.read_bytes()
+    kept = refuse(path, "Ada", "Zoe").kept
+    assert kept == tmp_path / "a.csv.rejects.csv.bak"
+    assert kept.read_bytes() == mended
+    assert "Zoe" in path.read_text()
+    path.write_text("mine")
+    kept = refuse(path).kept
+    assert kept == tmp_path / "a.csv.rejects.csv.bak2"
+    assert kept.read_text() == "mine"
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "a.csv.rejects.csv.bak",
+        "a.csv.rejects.csv.bak2",
+    ]
+
+
+def test_rejects_of_json_are_rows_again(tmp_path: Path) -> None:
+    """Rejects of NDJSON, and so of Parquet, hold each row as an object in one cell: mended there,
+    they are read as objects, and refused again they stand as they were."""
+    first = tmp_path / "a.ndjson"
+    objects = [
+        '{"external_id": "M1", "values": {"points": "x"}}',
+        '{"external_id": "M2", "tier": 1}',
+    ]
+    first.write_text("\n".join(objects))
+    source = NdjsonSource(first)
+    path = tmp_path / "a.ndjson.rejects.csv"
+    with RejectFile(path, raw_columns=source.raw_columns) as rejects:
+        for row in source.rows(["external_id"]):
+            rejects.add(line=row.line, reason="X", message="", cells=source.show(row.raw))
+    path.write_text(path.read_text(encoding="utf-8-sig").replace('""x""', "5"), encoding="utf-8")
+    written = CsvSource(path)
+    assert written.holds_json
+    again = RejectedJson(written)
+    assert list(again.columns) == ["external_id", "values.points", "tier"]
+    rows = list(again.rows(["external_id", "values.points"]))
+    assert [row.cells for row in rows] == [["M1", 5], ["M2", None]]
+    assert list(again.show(rows[1].raw)) == [objects[1]]
+    path.write_text("reject_line,reject_reason,reject_message,row\n2,X,,{broken\n")
+    with pytest.raises(CommandFailed, match="No cell of the column 'row' is a JSON object"):
+        RejectedJson(CsvSource(path))
+
+
+def test_half_a_character_is_told_as_such(tmp_path: Path) -> None:
+    """A surrogate that JSON may write is no matter of the file's encoding."""
+    path = tmp_path / "a.ndjson"
+    path.write_text('{"external_id": "M1", "points": 1, "name": "\\ud800"}\n')
+    [row] = NdjsonSource(path).rows(["external_id", "points", "name"])
+    with pytest.raises(BadRow, match="name: holds half a character"):
+        conversion("external_id", "points", "name").recipient(1, list(row.cells))

@@ -72,7 +72,7 @@ def test_a_slot_called_like_a_part_of_a_recipient_needs_its_prefix() -> None:
     [
         (["points", "name"], [], "--map COLUMN=external_id"),
         (["external_id"], [], "--map COLUMN=points"),
-        (["external_id", "points", "Points"], [], "Two columns would be values.points"),
+        (["external_id", "points", "Points"], [], "values.points: 'points' and 'Points'"),
         (["external_id", "points", "points"], [], "one name"),
         (["external_id", "points"], [("Beans", "points")], "no column 'Beans'"),
         (["external_id", "points", "x"], [("x", "beans")], "nothing a recipient has"),

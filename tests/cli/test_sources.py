@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from passmill.cli.campaign.cells import BadCell, Reading, read_instant
 from passmill.cli.campaign.csv_source import DELIMITERS, CsvSource
 from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.ndjson_source import NdjsonSource
@@ -284,3 +285,22 @@ def test_broken_parquet_is_told(tmp_path: Path) -> None:
     path.write_bytes(buffer.getvalue()[:-20])
     with pytest.raises(CommandFailed, match="cannot be read as Parquet"):
         ParquetSource(path)
+
+
+def test_parquet_with_times_beyond_all_years_refuses_these_alone(tmp_path: Path) -> None:
+    """A time that Python cannot hold is a bad cell, not the end; nor does it become another
+    time. Bytes are text."""
+    far = pa.array([0, 253_402_300_800_000, 1 << 62, None], pa.timestamp("ms", "UTC"))
+    names = pa.array(["Zoë".encode(), b"Zo\xeb", None, b""], pa.binary())
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"since": far, "name": names}), path)
+    source = ParquetSource(path)
+    rows = list(source.rows(["since", "name"]))
+    assert rows[0].cells == (datetime(1970, 1, 1, tzinfo=UTC), "Zoë")
+    for row in rows[1:3]:
+        assert not isinstance(row.cells, Unreadable)
+        with pytest.raises(BadCell, match="is no time"):
+            read_instant(row.cells[0], Reading())
+        assert source.show(row.raw)
+    assert [list(row.cells)[1] for row in rows[1:]] == ["Zo\udceb", None, ""]
+    assert next(iter(rows[3].cells)) is None

@@ -84,15 +84,21 @@ class Conversion:
                 continue
             try:
                 put(Recipient(), cell)
-            except UnicodeEncodeError:
+            except UnicodeEncodeError as error:
                 reason = NOT_READABLE
-                problems.append(
-                    f"{column}: holds bytes that are not of the file's encoding; is it another one?"
-                    " --encoding says which"
-                )
+                problems.append(f"{column}: {_undecoded(error)}")
             except ValueError as error:
                 problems.append(f"{column}: {error}")
         return BadRow(reason, "; ".join(problems))
+
+
+def _undecoded(error: UnicodeEncodeError) -> str:
+    if "\udc80" <= error.object[error.start] <= "\udcff":  # how bytes come that are no text
+        return (
+            "holds bytes that are not of the file's encoding; is it another one? --encoding says"
+            " which"
+        )
+    return "holds half a character, as \\ud800 in JSON is without its other half"
 
 
 def _put(target: Target, slots: dict[str, messages.Slot], reading: Reading) -> Put:

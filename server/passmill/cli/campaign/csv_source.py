@@ -18,7 +18,12 @@ from typing import Final, TextIO
 
 from passmill.cli.campaign.cells import Cell
 from passmill.cli.campaign.errors import CommandFailed
-from passmill.cli.campaign.rejects import LEADING_COLUMNS, unguard
+from passmill.cli.campaign.rejects import (
+    LEADING_COLUMNS,
+    REJECTS_BEGIN,
+    ROW_COLUMN,
+    unguard,
+)
 from passmill.cli.campaign.sources import (
     MAX_LINE,
     LineReader,
@@ -47,6 +52,8 @@ class CsvSource:
         text = TextFile.inspect(path, encoding)
         self._path = path
         self._encoding = text.encoding
+        if text.head.startswith(REJECTS_BEGIN):
+            delimiter = ","  # whatever the file had whose rejects these are
         self.delimiter = delimiter or _find_delimiter(text.head)
         csv.field_size_limit(MAX_LINE)  # of the process; lines are held to the same
         try:
@@ -65,6 +72,11 @@ class CsvSource:
         """Format, encoding, delimiter."""
         name = {char: name for name, char in DELIMITERS.items()}.get(self.delimiter, self.delimiter)
         return f"CSV, {self._encoding}, delimiter {name}"
+
+    @property
+    def holds_json(self) -> bool:
+        """Whether these are rejects of NDJSON or Parquet: a row in one cell."""
+        return self._is_rejects and self.raw_columns == [ROW_COLUMN]
 
     @property
     def raw_columns(self) -> Sequence[str]:

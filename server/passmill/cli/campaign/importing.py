@@ -19,7 +19,7 @@ from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.identity import ImportIdentity
 from passmill.cli.campaign.loading import Counts, Loading
 from passmill.cli.campaign.mapping import ColumnMapping, Mapped
-from passmill.cli.campaign.ndjson_source import NdjsonSource
+from passmill.cli.campaign.ndjson_source import NdjsonSource, RejectedJson
 from passmill.cli.campaign.parquet_source import ParquetSource
 from passmill.cli.campaign.progress import Progress
 from passmill.cli.campaign.rejects import RejectFile
@@ -189,11 +189,13 @@ class _Import:
                 expected_rows=count,
                 request_id=self._identity.of_stream(f"finalize {stream.writer_epoch}"),
             )
+        if rejects.kept is not None:
+            _say(f"{self._rejects_path} had been changed by hand: it is {rejects.kept} now.")
         counts = loading.counts
         _say(f"{counts.rows - counts.rejected:,} of {counts.rows:,} rows are loaded.")
         if counts.rejected:
-            _say(f"{counts.rejected:,} rows were refused. {self._rejects_path} says why: mend them")
-            _say("there, and import that file.")
+            _say(f"{self._rejects_path} says why the others were refused: mend them there, and")
+            _say("import that file.")
         return counts
 
     def _start(self, campaign_id: str, counts: Counts) -> int:
@@ -231,7 +233,8 @@ def open_source(options: ImportOptions) -> Source:
         case "ndjson":
             return NdjsonSource(path, encoding=options.encoding)
         case _:
-            return CsvSource(path, encoding=options.encoding, delimiter=options.delimiter)
+            source = CsvSource(path, encoding=options.encoding, delimiter=options.delimiter)
+            return RejectedJson(source) if source.holds_json else source
 
 
 def _action(

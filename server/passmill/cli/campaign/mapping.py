@@ -103,8 +103,10 @@ class ColumnMapping:
             if target is None or target in by_hand:
                 continue
             if target in taken:
+                first = next(other for other, its_target in mapped if its_target == target)
                 raise CommandFailed(
-                    f"Two columns would be {target}. Say which one with --map COLUMN={target}."
+                    f"Two columns would be {target}: {first!r} and {column!r}. Say which one with"
+                    f" --map COLUMN={target}."
                 )
             taken.add(target)
             mapped.append((column, target))

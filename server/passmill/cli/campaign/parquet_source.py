@@ -9,6 +9,7 @@ from typing import Any, Final
 from passmill.cli.campaign.cells import Cell, as_json
 from passmill.cli.campaign.errors import CommandFailed
 from passmill.cli.campaign.mapping import EXTERNAL_IDS, VALUES
+from passmill.cli.campaign.rejects import ROW_COLUMN
 from passmill.cli.campaign.sources import Row
 
 _BATCH_ROWS: Final = 2_000
@@ -19,7 +20,7 @@ class ParquetSource:
     """A Parquet file. The members of structs named `values` and `external_ids` are columns too."""
 
     is_open_ended = False
-    raw_columns = ("row",)
+    raw_columns = (ROW_COLUMN,)
 
     def __init__(self, path: Path) -> None:
         """CommandFailed when pyarrow is not there, or cannot read the file."""
@@ -94,12 +95,33 @@ class ParquetSource:
         return columns
 
     def _to_list(self, column: Any) -> list[Cell]:
-        if self._arrow.types.is_timestamp(column.type):
+        types = self._arrow.types
+        if types.is_timestamp(column.type) and column.type.unit == "ns":
             # Finer than datetime knows; passes hold whole seconds.
             column = column.cast(self._arrow.timestamp("us", column.type.tz), safe=False)
-        cells: list[Cell] = column.to_pylist()
-        # Not-a-number is how some writers say that there is nothing.
-        return [None if cell != cell else cell for cell in cells]  # noqa: PLR0124 - NaN differs
+        cells: list[Cell]
+        try:
+            cells = column.to_pylist()
+        except (OverflowError, ValueError):  # a time outside of the years 1 to 9999, for one
+            cells = [_to_cell(each) for each in column]
+        # Not-a-number is how some writers say that there is nothing, and bytes how some write text.
+        return [_text(cell) if cell.__class__ is bytes else _known(cell) for cell in cells]
+
+
+def _to_cell(scalar: Any) -> Cell:
+    try:
+        cell: Cell = scalar.as_py()
+    except (OverflowError, ValueError):
+        return f"{scalar.value} {getattr(scalar.type, 'unit', '')} since 1970"
+    return cell
+
+
+def _known(cell: Cell) -> Cell:
+    return None if cell != cell else cell  # noqa: PLR0124 - NaN differs from itself
+
+
+def _text(cell: Any) -> Cell:
+    return str(cell, "utf-8", "surrogateescape")
 
 
 def _names(schema: Any, pa: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol, Self, TextIO
 
 from passmill.cli.campaign.cells import Cell
 from passmill.cli.campaign.errors import CommandFailed
+from passmill.cli.campaign.rejects import REJECTS_BEGIN
 
 HEAD_BYTES: Final = 1 << 20
 """How much of a file is looked at before anything is decided."""
@@ -118,9 +119,8 @@ def find_format(path: Path, given: str | None) -> str:
 def find_encoding(head: bytes) -> str:
     """The encoding that a file's first bytes tell of: a byte order mark, UTF-16 without one, or
     UTF-8. CommandFailed for others, which cannot be told from each other."""
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            return name
+    if marked := _marked(head):
+        return marked
     sample = head[:4096]
     # Latin letters, digits and commas in UTF-16 have every other byte zero.
     for name, zeros in (("utf-16-le", sample[1::2]), ("utf-16-be", sample[0::2])):
@@ -150,11 +150,13 @@ class TextFile:
 
     @classmethod
     def inspect(cls, path: Path, encoding: str | None) -> TextFile:
-        """Looks at the beginning of a file. CommandFailed when the encoding is not known, or not
-        the file's."""
+        """Looks at the beginning of a file. A byte order mark says more than `encoding`, which may
+        be that of the file whose rejects these are. CommandFailed when the encoding is not known,
+        or not the file's."""
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-        name = encoding or find_encoding(head)
+        name = _marked(head) or (encoding if encoding and not _is_reject_file(head) else "")
+        name = name or find_encoding(head)
         try:
             text = codecs.getincrementaldecoder(name)(_errors_of(name)).decode(head)
         except LookupError:
@@ -213,6 +215,23 @@ def open_text(path: Path, encoding: str, *, newline: str) -> TextIO:
 def fraction_read(file: TextIO, size: int) -> float:
     """How much of a file was read; all when it is closed."""
     return min(1.0, file.buffer.tell() / size) if size and not file.closed else 1.0
+
+
+def _marked(head: bytes) -> str:
+    """What a byte order mark says; empty without one."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), "")
+
+
+def _is_reject_file(head: bytes) -> bool:
+    """Whether this is a reject file as it was written, but for its byte order mark, which editors
+    take away."""
+    if not head.startswith(REJECTS_BEGIN.encode()):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _errors_of(encoding: str) -> str:
