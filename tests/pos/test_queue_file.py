@@ -17,7 +17,7 @@ import pytest
 
 from passmill_pos.intents import Action, Entry, EntryState, Intent, PayStep
 from passmill_pos.outcomes import Outcome, Verdict
-from passmill_pos.queue_file import KeyReused, Queue, QueueUnusable
+from passmill_pos.queue_file import KeyReused, Overtaken, Queue, QueueUnusable
 from passmill_pos.scanned_text import NamedBy, PassName
 
 EARN = Intent(
@@ -181,7 +181,8 @@ def test_the_first_outcome_stays(queue: Queue, path: Path, clock: Clock) -> None
     with Queue(path, now=clock) as other:
         other.finish(entry, Outcome(verdict=Verdict.REFUSED, reason="already_redeemed"))
         other.keep(entry, is_tried=True)
-        other.step(entry, PayStep.HOLD)
+        with pytest.raises(Overtaken):
+            other.step(entry, PayStep.HOLD)
         found = other.find(entry.key)
     assert found is not None
     assert (found.state, found.outcome, found.step) == (EntryState.DONE, done, PayStep.NONE)

@@ -22,7 +22,7 @@ from passmill_pos.intents import (
 )
 from passmill_pos.offline_checks import CheckResult, OfflineCheck, OfflineChecks
 from passmill_pos.outcomes import Json, Outcome, Verdict
-from passmill_pos.queue_file import Queue
+from passmill_pos.queue_file import Overtaken, Queue
 from passmill_pos.service import NoSuchPass, Service
 
 RETRY_AFTER: Final = timedelta(seconds=10)
@@ -66,12 +66,17 @@ class Desk:
             return Done(key=key, outcome=entry.outcome, drained=drained)
         if is_offline or self._queue.is_unreached(within=RETRY_AFTER):
             return Done(key=key, outcome=self._not_tried(entry, is_new), drained=drained)
-        drained = self._drain.run(limit=DRAIN_AT_ONCE, seconds=self._service.timeout_seconds)
-        if drained.finished:
-            self._queue.renew([entry], seconds=self._lease_seconds)
-        if drained.stopped is not None and drained.stopped.verdict is Verdict.UNREACHED:
+        drained = self._drain.run(
+            limit=DRAIN_AT_ONCE, seconds=self._service.timeout_seconds, but=[entry]
+        )
+        if drained != Drained():
+            # That took its time.
+            entry, _ = self._queue.note(intent, key=key, lease_seconds=self._lease_seconds)
+        if entry.outcome is not None:
+            outcome = entry.outcome
+        elif drained.stopped is not None and drained.stopped.verdict is Verdict.UNREACHED:
             outcome = self._not_tried(entry, is_new)
-        elif entry.state is EntryState.KEPT and intent.action is not Action.PAY:
+        elif _is_to_be_sent(entry):
             outcome = self._send_kept(entry)
         else:
             outcome = self._try(entry, is_new)
@@ -143,9 +148,20 @@ class Desk:
             return self._failed(entry, error, is_new)
         except NoSuchPass as no_pass:
             outcome = no_pass.outcome
+        except Overtaken:
+            return self._go_on(entry.key)
         self._queue.finish(entry, outcome)
         self._queue.note_reached(True)
         return outcome
+
+    def _go_on(self, key: str) -> Outcome:
+        """Goes on from where another process has brought a payment."""
+        entry = self._queue.find(key)
+        if entry is None:
+            return Outcome(verdict=Verdict.FAILED, reason="dropped", message="Nothing is paid.")
+        if entry.outcome is not None:
+            return entry.outcome
+        return self._send_kept(entry) if _is_to_be_sent(entry) else self._try(entry, False)
 
     def _try_ledger(self, entry: Entry) -> Outcome:
         if not entry.pass_id:
@@ -171,6 +187,8 @@ class Desk:
         outcome = outcome_of_error(error)
         # It may have got further than the caller knows.
         entry = self._queue.find(entry.key) or entry
+        if entry.outcome is not None:
+            return entry.outcome
         if not is_undecided(error):
             if is_new and entry.step is PayStep.NONE:
                 self._queue.drop(entry.key)
@@ -183,9 +201,16 @@ class Desk:
         if entry.intent.action is not Action.PAY:
             return self._keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
         self._queue.keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
-        if entry.step is PayStep.HOLD:
+        if entry.step in (PayStep.HOLD, PayStep.RELEASE):
             return replace(outcome, message="Nothing is paid. What may be held is freed later.")
         return self._kept(entry)
+
+
+def _is_to_be_sent(entry: Entry) -> bool:
+    """Whether it goes the way of what is kept: a payment that staff were not told of may begin."""
+    if entry.intent.action is Action.PAY:
+        return entry.step is PayStep.RELEASE
+    return entry.state is EntryState.KEPT
 
 
 def _was_sent(entry: Entry) -> bool:

@@ -18,7 +18,7 @@ from passmill_client import PassmillError
 from passmill_pos.answers import is_crowded, is_undecided, is_unreached, outcome_of_error
 from passmill_pos.intents import ONLINE, REVERSALS, SCANS, Action, Entry, EntryState, PayStep
 from passmill_pos.outcomes import Outcome, Verdict
-from passmill_pos.queue_file import Queue
+from passmill_pos.queue_file import Overtaken, Queue
 from passmill_pos.service import NoSuchPass, Service
 
 _BATCH: Final = 500
@@ -49,9 +49,12 @@ class Drained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tally:
-    """What became of entries so far. `seconds`: of one call."""
+    """What became of entries so far. `seconds`: of one call. `left`: what this process is busy with
+    until it is sent; `own`: what it will try itself."""
 
     seconds: float
+    own: Sequence[Entry] = ()
+    left: list[Entry] = field(default_factory=list)
     finished: list[Entry] = field(default_factory=list)
     stuck: list[Entry] = field(default_factory=list)
 
@@ -80,15 +83,19 @@ class Drain:
         limit: int | None = None,
         wait: bool = False,
         seconds: float = _BATCH_SECONDS,
+        but: Sequence[Entry] = (),
     ) -> Drained:
         """Sends at most `limit` entries, or all; with `wait` also those that another process is
-        busy with and does not end, as one that died. `seconds`: of one call."""
-        tally = _Tally(seconds=seconds)
+        busy with and does not end, as one that died. `seconds`: of one call. `but`: what this
+        process is busy with, and stays so."""
+        tally = _Tally(seconds=seconds, own=but)
         left = limit
         stopped: Outcome | None = None
         while stopped is None and left != 0:
             entries = self._queue.lease(
-                limit=_BATCH if left is None else min(left, _BATCH), seconds=_LEASE_SECONDS
+                limit=_BATCH if left is None else min(left, _BATCH),
+                seconds=_LEASE_SECONDS,
+                but=but,
             )
             if not entries:
                 if not wait or self._queue.waiting() <= len(tally.stuck):
@@ -110,17 +117,16 @@ class Drain:
 
     def _send(self, entries: Sequence[Entry], tally: _Tally) -> Outcome | None:
         """Sends all of them; or gives why it could not, and lets go of the others."""
-        left = list(entries)
+        tally.left[:] = entries
         try:
             named = [each for entry in entries if (each := self._named(entry, tally))]
-            left = named
+            tally.left[:] = named
             for _, run in itertools.groupby(named, key=_kind_of_run):
                 together = list(run)
-                self._queue.renew(left, seconds=_LEASE_SECONDS)
                 self._send_together(together, tally)
-                left = left[len(together) :]
+                del tally.left[: len(together)]
         except _Stop as stop:
-            self._queue.give_back(left, problem=stop.outcome.reason)
+            self._queue.give_back(tally.left, problem=stop.outcome.reason)
             if stop.outcome.verdict is Verdict.UNREACHED:
                 self._queue.note_reached(False)
             return stop.outcome
@@ -131,7 +137,7 @@ class Drain:
         """The entry with its pass_id where it takes one; None when it goes no further."""
         if entry.pass_id or entry.intent.action not in _POSTED:
             return entry
-        self._queue.renew([entry], seconds=_LEASE_SECONDS)
+        self._renew(tally)
         intent = entry.intent
         try:
             pass_id = self._service.find_pass_id(intent.pass_name, venue_id=intent.venue_id)
@@ -146,6 +152,7 @@ class Drain:
     def _send_together(self, entries: Sequence[Entry], tally: _Tally) -> None:
         """Sends entries of one run; when the service cannot do with them, half of them at a time,
         so that a bad one keeps back none of the others."""
+        self._renew(tally)
         try:
             self._deliver(entries, tally)
         except PassmillError as error:
@@ -168,7 +175,7 @@ class Drain:
     def _deliver(self, entries: Sequence[Entry], tally: _Tally) -> None:
         first = entries[0]
         if first.intent.action is Action.PAY:
-            self._finish(entries, [self._pay(first)], tally)
+            self._end_payment(first, tally)
         elif first.intent.action in REVERSALS:
             self._finish(entries, [self._service.reverse(first)], tally)
         elif first.intent.action not in SCANS:
@@ -185,8 +192,19 @@ class Drain:
         if outcome.verdict is not Verdict.DONE and entry.state is EntryState.KEPT:
             # Staff went by "kept": so it happened, and is told as that.
             entry = self._queue.answered(entry)
+            self._renew(tally)
             [outcome] = self._service.tell_scans([entry], seconds=tally.seconds)
         return outcome
+
+    def _end_payment(self, entry: Entry, tally: _Tally) -> None:
+        try:
+            outcome = self._pay(entry)
+        except Overtaken:
+            found = self._queue.find(entry.key)
+            if found is not None and found.outcome is None:
+                self._end_payment(found, tally)
+            return
+        self._finish([entry], [outcome], tally)
 
     def _pay(self, entry: Entry) -> Outcome:
         if entry.step is PayStep.CAPTURE:
@@ -194,9 +212,15 @@ class Drain:
             if outcome.verdict is Verdict.REFUSED and entry.state is EntryState.KEPT:
                 return replace(outcome, verdict=Verdict.CONFLICT)
             return outcome
-        if entry.step is PayStep.HOLD:
-            self._service.release(entry)
+        # Whoever may still work on it goes no further from here.
+        undone = self._queue.step(entry, PayStep.RELEASE)
+        if entry.step is not PayStep.NONE and entry.pass_id:
+            self._service.release(undone)
         return Outcome(verdict=Verdict.REFUSED, reason="not_paid")
+
+    def _renew(self, tally: _Tally) -> None:
+        """Before each call: what this process is busy with stays its own meanwhile."""
+        self._queue.renew([*tally.own, *tally.left], seconds=_LEASE_SECONDS)
 
     def _finish(self, entries: Sequence[Entry], outcomes: Sequence[Outcome], tally: _Tally) -> None:
         pairs = list(zip(entries, outcomes, strict=True))

@@ -90,11 +90,13 @@ class EntryState(enum.StrEnum):
 
 
 class PayStep(enum.StrEnum):
-    """How far a payment is. Before CAPTURE it is undone when the service is not reached."""
+    """How far a payment is. Before CAPTURE it is undone when the service is not reached: RELEASE,
+    from which it never is paid."""
 
     NONE = ""
     HOLD = "hold"
     CAPTURE = "capture"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,10 @@ class KeyReused(Exception):
     """The key was used for something else."""
 
 
+class Overtaken(Exception):
+    """Another process has gone on with the entry, or ended it."""
+
+
 class Queue:
     """The queue in a file; a context manager. QueueUnusable from every method."""
 
@@ -128,16 +132,18 @@ class Queue:
         with self._transaction():
             return self._find(key)
 
-    def lease(self, *, limit: int, seconds: float) -> list[Entry]:
-        """Takes the oldest entries without an outcome that no process is busy with."""
+    def lease(self, *, limit: int, seconds: float, but: Sequence[Entry] = ()) -> list[Entry]:
+        """Takes the oldest entries without an outcome that no process is busy with, `but` these."""
+        ours = {entry.sequence for entry in but}
         with self._transaction():
             now = self._now().timestamp()
             rows = self._database.execute(
                 f"SELECT {_COLUMNS} FROM entries WHERE state <> 'done'"  # noqa: S608 - constant
                 " AND leased_until NOT BETWEEN ? AND ? ORDER BY sequence LIMIT ?",
-                (now, now + LONGEST_LEASE_SECONDS, limit),
+                (now, now + LONGEST_LEASE_SECONDS, limit + len(ours)),
             ).fetchall()
-            entries = [_entry(row) for row in rows]
+            others = [entry for entry in map(_entry, rows) if entry.sequence not in ours]
+            entries = others[:limit]
             self._lease_until(entries, now + seconds)
         return entries
 
@@ -191,8 +197,15 @@ class Queue:
         return replace(entry, pass_id=pass_id)
 
     def step(self, entry: Entry, step: PayStep, details: str = "") -> Entry:
-        """Notes how far a payment is."""
-        self._update("step = ?, details = ?", (step, details), entry)
+        """Notes how far a payment is. Overtaken: it is not where `entry` says any more."""
+        with self._transaction():
+            changed = self._database.execute(
+                "UPDATE entries SET step = ?, details = ?"
+                " WHERE sequence = ? AND state <> 'done' AND step = ?",
+                (step, details, entry.sequence, entry.step),
+            )
+        if not changed.rowcount:
+            raise Overtaken(entry.key)
         return replace(entry, step=step, details=details)
 
     def finish(self, entry: Entry, outcome: Outcome) -> Entry:
