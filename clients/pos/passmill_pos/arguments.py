@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from passmill_pos.scanned_text import NamedBy
 from passmill_pos.wedge import GUARD_SECONDS
+
+LARGEST_AMOUNT: Final = 10**12
+"""Of the protocol."""
 
 _EXIT_STATUSES = """exit status:
   0 done   1 refused, or not good   2 called wrongly   3 not reached: kept, sent later
@@ -136,8 +140,8 @@ def _add_wedge(wedge: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
+    if not 1 <= number <= LARGEST_AMOUNT:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {LARGEST_AMOUNT}")
     return number
 
 

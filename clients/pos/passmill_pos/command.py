@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -28,7 +28,7 @@ from passmill_pos.outcomes import ExitStatus
 from passmill_pos.printing import Printer
 from passmill_pos.queue_file import KeyReused, Queue, QueueUnusable
 from passmill_pos.scanned_text import PassName, read_scan
-from passmill_pos.service import Service
+from passmill_pos.service import Service, Unsendable
 from passmill_pos.syncing import sync_bundle
 from passmill_pos.wedge import Wedge
 
@@ -47,20 +47,16 @@ def main(words: Sequence[str] | None = None) -> None:
 def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> ExitStatus:
     """Runs one command; gives the exit status."""
     printer = Printer(as_json=parsed.json, with_names=parsed.names)
-    say = partial(printer.problem, parsed.command)
     try:
+        _check_texts(parsed)
         with ExitStack() as stack:
             return _Counter(parsed, environ, printer, stack).run()
     except PassmillError as error:
         return printer.failed(parsed.command, outcome_of_error(error))
-    except ConfigWrong as error:
-        return say(str(error), ExitStatus.USAGE)
-    except KeyReused as error:
-        return say(f"the key {error} was used for something else", ExitStatus.USAGE)
-    except (QueueUnusable, OSError) as error:
-        return say(str(error), ExitStatus.FAILED)
     except KeyboardInterrupt:
         return ExitStatus.DONE if parsed.command == "wedge" else ExitStatus.FAILED
+    except Exception as error:  # noqa: BLE001 - a till takes an exit status of 1 for a "no"
+        return printer.problem(parsed.command, *_problem(error))
 
 
 class _Counter:
@@ -307,6 +303,28 @@ def _wedge_action(parsed: argparse.Namespace) -> Action | None:
 def _amount(parsed: argparse.Namespace) -> int:
     amounts = (getattr(parsed, name, None) for name in ("amount", "earn", "burn", "most"))
     return next((amount for amount in amounts if amount), 0)
+
+
+def _check_texts(parsed: argparse.Namespace) -> None:
+    for name, value in vars(parsed).items():
+        # Bytes of the command line that are no UTF-8 come as lone surrogates.
+        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            raise ConfigWrong(f"{name.replace('_', '-')} is not UTF-8")
+
+
+def _problem(error: Exception) -> tuple[str, ExitStatus]:
+    """What to tell of what went wrong on this side."""
+    match error:
+        case ConfigWrong() | Unsendable():
+            return str(error), ExitStatus.USAGE
+        case KeyReused():
+            return f"the key {error} was used for something else", ExitStatus.USAGE
+        case QueueUnusable() | OSError():
+            return str(error), ExitStatus.FAILED
+    # Nobody foresaw it. Its text may be of a person.
+    [*_, last] = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    return f"{type(error).__name__} in {where}", ExitStatus.FAILED
 
 
 def _now() -> datetime:

@@ -23,7 +23,7 @@ from passmill_pos.intents import (
 from passmill_pos.offline_checks import CheckResult, OfflineCheck, OfflineChecks
 from passmill_pos.outcomes import Json, Outcome, Verdict
 from passmill_pos.queue_file import Overtaken, Queue
-from passmill_pos.service import NoSuchPass, Service
+from passmill_pos.service import NoSuchPass, Service, check_sendable
 
 RETRY_AFTER: Final = timedelta(seconds=10)
 """So long after the service was not reached it is not tried: the queue at the till moves on."""
@@ -45,7 +45,7 @@ class Done:
 
 
 class Desk:
-    """One counter. QueueUnusable, KeyReused: nothing was begun."""
+    """One counter. QueueUnusable, KeyReused, Unsendable: nothing was begun."""
 
     def __init__(
         self, *, service: Service, queue: Queue, drain: Drain, checks: OfflineChecks
@@ -60,6 +60,7 @@ class Desk:
     def do(self, intent: Intent, *, key: str, is_offline: bool = False) -> Done:
         """Does it once, however often it is called with this key (a UUID). `is_offline`: the
         service is not to be tried."""
+        check_sendable(intent)
         entry, is_new = self._queue.note(intent, key=key, lease_seconds=self._lease_seconds)
         drained = Drained()
         if entry.outcome is not None:

@@ -19,7 +19,7 @@ from passmill_pos.answers import is_crowded, is_undecided, is_unreached, outcome
 from passmill_pos.intents import ONLINE, REVERSALS, SCANS, Action, Entry, EntryState, PayStep
 from passmill_pos.outcomes import Outcome, Verdict
 from passmill_pos.queue_file import Overtaken, Queue
-from passmill_pos.service import NoSuchPass, Service
+from passmill_pos.service import NoSuchPass, Service, Unsendable, check_sendable
 
 _BATCH: Final = 500
 _BATCH_SECONDS: Final = 30.0
@@ -135,6 +135,12 @@ class Drain:
 
     def _named(self, entry: Entry, tally: _Tally) -> Entry | None:
         """The entry with its pass_id where it takes one; None when it goes no further."""
+        try:
+            check_sendable(entry.intent)
+        except Unsendable as error:
+            wrong = Outcome(verdict=Verdict.INVALID, reason="not_sendable", message=str(error))
+            self._finish([entry], [wrong], tally)
+            return None
         if entry.pass_id or entry.intent.action not in _POSTED:
             return entry
         self._renew(tally)

@@ -41,6 +41,27 @@ class NoSuchPass(Exception):
         self.outcome = outcome
 
 
+class Unsendable(Exception):
+    """No message can hold what is to be done: a number is too large, or a text is none."""
+
+
+def check_sendable(intent: Intent) -> None:
+    """Unsendable, before anything of it is noted or sent."""
+    try:
+        if intent.name is not None:
+            _scan_ref(intent.name)
+        messages.Money(minor_units=intent.total, currency_code=intent.currency)
+        messages.EntryDraft(
+            unit=intent.unit,
+            amount=intent.amount,
+            reference=intent.reference,
+            venue=intent.venue_id,
+        )
+        messages.RedeemPassRequest(offer_id=intent.offer_id, staff=intent.staff)
+    except ValueError:
+        raise Unsendable("a number is too large, or a text is not UTF-8") from None
+
+
 class Service:
     """The service as a counter sees it. PassmillError from every method."""
 
