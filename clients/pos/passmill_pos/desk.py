@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -22,7 +23,7 @@ from passmill_pos.intents import (
 )
 from passmill_pos.offline_checks import CheckResult, OfflineCheck, OfflineChecks
 from passmill_pos.outcomes import Json, Outcome, Verdict
-from passmill_pos.queue_file import Overtaken, Queue
+from passmill_pos.queue_file import Overtaken, Queue, QueueUnusable
 from passmill_pos.service import NoSuchPass, Service, check_sendable
 
 RETRY_AFTER: Final = timedelta(seconds=10)
@@ -63,25 +64,33 @@ class Desk:
         check_sendable(intent)
         entry, is_new = self._queue.note(intent, key=key, lease_seconds=self._lease_seconds)
         drained = Drained()
-        if entry.outcome is not None:
-            return Done(key=key, outcome=entry.outcome, drained=drained)
-        if is_offline or self._queue.is_unreached(within=RETRY_AFTER):
-            return Done(key=key, outcome=self._not_tried(entry, is_new), drained=drained)
-        drained = self._drain.run(
-            limit=DRAIN_AT_ONCE, seconds=self._service.timeout_seconds, but=[entry]
-        )
-        if drained != Drained():
-            # That took its time.
-            entry, _ = self._queue.note(intent, key=key, lease_seconds=self._lease_seconds)
-        if entry.outcome is not None:
-            outcome = entry.outcome
-        elif drained.stopped is not None and drained.stopped.verdict is Verdict.UNREACHED:
-            outcome = self._not_tried(entry, is_new)
-        elif _is_to_be_sent(entry):
-            outcome = self._send_kept(entry)
-        else:
-            outcome = self._try(entry, is_new)
+        try:
+            if entry.outcome is None and not is_offline and not self._is_unreached():
+                drained = self._drain.run(
+                    limit=DRAIN_AT_ONCE, seconds=self._service.timeout_seconds, but=[entry]
+                )
+                if drained != Drained():
+                    # That took its time.
+                    entry, _ = self._queue.note(intent, key=key, lease_seconds=self._lease_seconds)
+                is_unreached = drained.is_unreached
+            else:
+                is_unreached = True
+            outcome = entry.outcome or self._do(entry, is_new, is_unreached=is_unreached)
+        except QueueUnusable as error:
+            outcome = Outcome(
+                verdict=Verdict.FAILED,
+                reason="queue_unusable",
+                message=f"{error}. It is noted, and sent again under its key.",
+            )
         return Done(key=key, outcome=outcome, drained=drained)
+
+    def _do(self, entry: Entry, is_new: bool, *, is_unreached: bool) -> Outcome:
+        if is_unreached:
+            return self._not_tried(entry, is_new)
+        return self._send_kept(entry) if _is_to_be_sent(entry) else self._try(entry, is_new)
+
+    def _is_unreached(self) -> bool:
+        return self._queue.is_unreached(within=RETRY_AFTER)
 
     def _not_tried(self, entry: Entry, is_new: bool) -> Outcome:
         if not is_new:
@@ -151,8 +160,13 @@ class Desk:
             outcome = no_pass.outcome
         except Overtaken:
             return self._go_on(entry.key)
-        self._queue.finish(entry, outcome)
-        self._queue.note_reached(True)
+        try:
+            self._queue.finish(entry, outcome)
+            self._queue.note_reached(True)
+        except QueueUnusable as error:
+            # It is done all the same: whoever hears that it failed does it once more.
+            unnoted = f"{error}: this outcome is not noted. It is sent again under its key."
+            return replace(outcome, message=f"{outcome.message} {unnoted}".strip())
         return outcome
 
     def _go_on(self, key: str) -> Outcome:
@@ -184,7 +198,8 @@ class Desk:
 
     def _failed(self, entry: Entry, error: PassmillError, is_new: bool) -> Outcome:
         if is_unreached(error):
-            self._queue.note_reached(False)
+            with suppress(QueueUnusable):
+                self._queue.note_reached(False)
         outcome = outcome_of_error(error)
         # It may have got further than the caller knows.
         entry = self._queue.find(entry.key) or entry
@@ -201,7 +216,8 @@ class Desk:
             return outcome
         if entry.intent.action is not Action.PAY:
             return self._keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
-        self._queue.keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
+        with suppress(QueueUnusable):  # how far it is was noted before, and holds
+            self._queue.keep(entry, is_tried=_was_sent(entry), problem=outcome.reason)
         if entry.step in (PayStep.HOLD, PayStep.RELEASE):
             return replace(outcome, message="Nothing is paid. What may be held is freed later.")
         return self._kept(entry)

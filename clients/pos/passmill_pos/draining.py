@@ -38,6 +38,11 @@ class Drained:
     stuck: int = 0
 
     @property
+    def is_unreached(self) -> bool:
+        """Whether nobody answered."""
+        return self.stopped is not None and self.stopped.verdict is Verdict.UNREACHED
+
+    @property
     def troubles(self) -> tuple[Entry, ...]:
         """What was not done: staff may have to act."""
         return tuple(
