@@ -17,7 +17,7 @@ import pytest
 
 from passmill_pos.intents import Action, Entry, EntryState, Intent, PayStep
 from passmill_pos.outcomes import Outcome, Verdict
-from passmill_pos.queue_file import KeyReused, Overtaken, Queue, QueueUnusable
+from passmill_pos.queue_file import KeyReused, OfAnotherKey, Overtaken, Queue, QueueUnusable
 from passmill_pos.scanned_text import NamedBy, PassName
 
 EARN = Intent(
@@ -170,6 +170,50 @@ def test_an_entry_is_leased_to_one_process_until_its_time_is_over(
         assert other.lease(limit=9, seconds=60) == [first, second]
         clock.advance(-3600)
         assert len(other.lease(limit=9, seconds=10)) == 3
+
+
+def test_what_a_process_is_to_try_itself_is_left_out(queue: Queue, clock: Clock) -> None:
+    """What a process says that it is busy with it does not lease, also when its time is over."""
+    first, second, third = (note(queue) for _ in range(3))
+    clock.advance(11)
+    assert queue.lease(limit=1, seconds=10, but=[first]) == [second]
+    assert queue.lease(limit=9, seconds=10, but=[first]) == [third]
+
+
+def test_an_entry_is_of_the_key_it_was_noted_under(queue: Queue, path: Path, clock: Clock) -> None:
+    """What was noted under one API key is neither leased nor begun again under another, until that
+    adopts it; what is done is told under any."""
+    of_nobody = note(queue)
+    clock.advance(11)
+    with Queue(path, now=clock, origin="old") as old, Queue(path, now=clock, origin="new") as new:
+        done, kept = note(old), note(old)
+        assert kept.origin == "old"
+        done = old.finish(done, Outcome(verdict=Verdict.DONE))
+        clock.advance(11)
+        assert new.lease(limit=9, seconds=10) == [of_nobody]
+        assert (new.waiting(), new.of_others(), old.of_others()) == (2, 1, 0)
+        assert new.note(EARN, key=done.key, lease_seconds=10) == (done, False)
+        with pytest.raises(OfAnotherKey):
+            new.note(EARN, key=kept.key, lease_seconds=10)
+        assert new.adopt("new") == 2
+        assert new.of_others() == 0
+        assert old.lease(limit=9, seconds=10) == []
+        assert new.lease(limit=9, seconds=10) == [replace(kept, origin="new")]
+
+
+def test_a_queue_of_version_1_is_read_on(path: Path, clock: Clock) -> None:
+    """A queue that an earlier passmill-pos left, which knew no origins, is sent by any key."""
+    with Queue(path, now=clock) as queue:
+        entry = note(queue)
+        queue._database.execute("ALTER TABLE entries DROP COLUMN origin")
+        queue._database.execute("PRAGMA user_version = 1")
+    clock.advance(11)
+    for _ in range(2):
+        with Queue(path, now=clock, origin="new") as queue:
+            assert queue.entries(with_done=False) == [entry]
+            assert queue.of_others() == 0
+    with Queue(path, now=clock, origin="new") as queue:
+        assert queue.lease(limit=1, seconds=10) == [entry]
 
 
 def test_the_first_outcome_stays(queue: Queue, path: Path, clock: Clock) -> None:

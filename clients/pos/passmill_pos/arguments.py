@@ -79,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", parents=[common], help="what waits to be sent")
     listing.add_argument("--all", action="store_true", help="also what is done")
     actions.add_parser("drain", parents=[common], help="send all of it")
+    actions.add_parser(
+        "adopt",
+        parents=[common],
+        help="send what was noted under another API key as this one's; a scan that was told under"
+        " the other one, and not answered, counts again",
+    )
     drop = actions.add_parser("drop", parents=[common], help="give an entry up")
     drop.add_argument("key", type=_key)
     return whole

@@ -26,7 +26,7 @@ from passmill_pos.offline_bundle import BundleFile
 from passmill_pos.offline_checks import OfflineChecks
 from passmill_pos.outcomes import ExitStatus
 from passmill_pos.printing import Printer
-from passmill_pos.queue_file import KeyReused, Queue, QueueUnusable
+from passmill_pos.queue_file import KeyReused, OfAnotherKey, Queue, QueueUnusable
 from passmill_pos.scanned_text import PassName, read_scan
 from passmill_pos.service import Service, Unsendable
 from passmill_pos.syncing import sync_bundle
@@ -160,7 +160,7 @@ class _Counter:
                 return self._printer.failed("verify", outcome_of_error(error))
 
         def send_kept() -> None:
-            if self._queue.waiting() and not parsed.offline:
+            if self._queue.waiting() > self._queue.of_others() and not parsed.offline:
                 self._printer.drained_before(drain.run())
 
         wedge = Wedge(
@@ -200,6 +200,8 @@ class _Counter:
             # Nobody is asked for a credential here; a client has one.
             connect=lambda: _connect(replace(config, api_key="none")),
         )
+        # A crash before this leaves them the old key's; `queue adopt` is there then, too.
+        self._queue.adopt(read_config(self._path, self._environ).origin)
         return self._printer.facts(
             "enrol",
             {
@@ -237,9 +239,17 @@ class _Counter:
             if not self._queue.drop(parsed.key):
                 return self._printer.problem("queue", "there is no such key", ExitStatus.REFUSED)
             return self._printer.facts("queue", {"dropped": parsed.key})
+        if parsed.queue_action == "adopt":
+            if not self._config.origin:
+                raise ConfigWrong("there is no API key to adopt it for")
+            self._open_queue()
+            adopted = self._queue.adopt(self._config.origin)
+            return self._printer.facts("queue", {"adopted": adopted})
         _, drain = self._desk()
         drained = drain.run(wait=True)
-        return self._printer.drained(drained, waiting=self._queue.waiting())
+        return self._printer.drained(
+            drained, waiting=self._queue.waiting(), of_others=self._queue.of_others()
+        )
 
     def _named(self) -> PassName:
         try:
@@ -264,7 +274,7 @@ class _Counter:
 
     def _open_queue(self) -> None:
         path = self._config.queue_path(self._environ)
-        self._queue = self._stack.enter_context(Queue(path, now=_now))
+        self._queue = self._stack.enter_context(Queue(path, now=_now, origin=self._config.origin))
 
     def _service(self) -> Service:
         config = self._config
@@ -319,6 +329,12 @@ def _problem(error: Exception) -> tuple[str, ExitStatus]:
             return str(error), ExitStatus.USAGE
         case KeyReused():
             return f"the key {error} was used for something else", ExitStatus.USAGE
+        case OfAnotherKey():
+            return (
+                f"the entry {error} was noted under another API key: send it with that key, or"
+                " passmill-pos queue adopt",
+                ExitStatus.USAGE,
+            )
         case QueueUnusable() | OSError():
             return str(error), ExitStatus.FAILED
     # Nobody foresaw it. Its text may be of a person.

@@ -5,6 +5,7 @@ The file is TOML and holds the key, so it must be its owner's alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -71,6 +72,13 @@ class Config:
         if self.queue_file:
             return Path(self.queue_file)
         return _folder(environ, "XDG_STATE_HOME", ".local/state") / "passmill-pos" / "queue.sqlite3"
+
+    @property
+    def origin(self) -> str:
+        """By which the queue tells keys apart; empty without a key."""
+        if not self.api_key:
+            return ""
+        return hashlib.sha256(b"queue " + self.api_key.encode()).hexdigest()[:16]
 
     def bundle_path(self, environ: Mapping[str, str]) -> Path:
         """Where what offline checks need is: beside the queue, unless the setting says."""

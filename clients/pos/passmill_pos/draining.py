@@ -103,7 +103,7 @@ class Drain:
                 but=but,
             )
             if not entries:
-                if not wait or self._queue.waiting() <= len(tally.stuck):
+                if not wait or self._of_ours() <= len(tally.stuck):
                     break
                 self._sleep(_POLL_SECONDS)
                 continue
@@ -115,6 +115,9 @@ class Drain:
         """Sends an entry that this process is busy with."""
         tally = _Tally(seconds=self._service.timeout_seconds)
         return self._told(tally, self._send([entry], tally))
+
+    def _of_ours(self) -> int:
+        return self._queue.waiting() - self._queue.of_others()
 
     def _told(self, tally: _Tally, stopped: Outcome | None) -> Drained:
         self._queue.give_back(tally.stuck)

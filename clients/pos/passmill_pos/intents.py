@@ -105,7 +105,8 @@ class Entry:
 
     `sequence`: its place, never used twice. `key`: a UUID, under which it is done once. `is_tried`:
     the service may have heard of it under its key. `pass_id`: once the service said which pass the
-    name is of. `details`: what a payment holds, as JSON. `outcome`: of DONE.
+    name is of. `details`: what a payment holds, as JSON. `origin`: of the API key under which it
+    was noted; empty when that is not known. `outcome`: of DONE.
     """
 
     sequence: int
@@ -118,4 +119,5 @@ class Entry:
     step: PayStep = PayStep.NONE
     details: str = field(default="", repr=False)
     problem: str = ""
+    origin: str = ""
     outcome: Outcome | None = None

@@ -80,8 +80,8 @@ class Printer:
             self._pass(pass_json(each, with_names=self._with_names), is_short=command == "find")
         return status
 
-    def drained(self, drained: Drained, *, waiting: int) -> ExitStatus:
-        """What became of what was kept."""
+    def drained(self, drained: Drained, *, waiting: int, of_others: int) -> ExitStatus:
+        """What became of what was kept. `of_others`: what of what waits is another API key's."""
         if drained.stopped is not None and drained.stopped.verdict is Verdict.NO_RIGHT:
             status = ExitStatus.NO_RIGHT
         elif waiting:
@@ -96,6 +96,8 @@ class Printer:
             }
             if drained.stopped is not None:
                 told["stopped"] = drained.stopped.reason
+            if of_others:
+                told["of_another_key"] = of_others
             self._object("queue", told, status)
             return status
         for entry in drained.troubles:
@@ -103,6 +105,11 @@ class Printer:
         self._line(f"{len(drained.finished)} sent, {waiting} waiting")
         if drained.stopped is not None:
             self._line(f"{_SAID[drained.stopped.verdict]}  {_words(drained.stopped.reason)}")
+        if of_others:
+            self._line(
+                f"{of_others} noted under another API key, not sent: send them with that key, or"
+                " passmill-pos queue adopt"
+            )
         return status
 
     def drained_before(self, drained: Drained) -> None:

@@ -14,44 +14,26 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
 from passmill_pos.intents import Action, Entry, EntryState, Intent, PayStep
 from passmill_pos.outcomes import Outcome, Verdict
-from passmill_pos.scanned_text import NamedBy, PassName
+from passmill_pos.queue_rows import (
+    COLUMNS,
+    EPOCH,
+    SCHEMA,
+    SCHEMA_VERSION,
+    UPGRADE,
+    entry_of_row,
+    is_same,
+)
 
 LONGEST_LEASE_SECONDS: Final = 120.0
 """One that ends later was taken before the clock was set back."""
 
-_SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE entries (
-    sequence INTEGER PRIMARY KEY,
-    key TEXT NOT NULL UNIQUE,
-    named_by TEXT NOT NULL,
-    name TEXT NOT NULL,
-    intent TEXT NOT NULL,
-    noted_us INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('trying', 'kept', 'done')),
-    is_tried INTEGER NOT NULL,
-    leased_until REAL NOT NULL,
-    pass_id TEXT NOT NULL DEFAULT '',
-    step TEXT NOT NULL DEFAULT '',
-    details TEXT NOT NULL DEFAULT '',
-    problem TEXT NOT NULL DEFAULT '',
-    outcome TEXT CHECK ((outcome IS NOT NULL) = (state = 'done'))
-);
-CREATE INDEX entries_waiting ON entries (sequence) WHERE state <> 'done';
-CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-"""
-_COLUMNS: Final = (
-    "sequence, key, named_by, name, intent, noted_us, state, is_tried, pass_id, step, details,"
-    " problem, outcome"
-)
 _USED: Final = frozenset({Verdict.DONE, Verdict.CONFLICT})
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class QueueUnusable(Exception):
@@ -62,6 +44,10 @@ class KeyReused(Exception):
     """The key was used for something else."""
 
 
+class OfAnotherKey(Exception):
+    """The entry was noted under another API key, and is not done."""
+
+
 class Overtaken(Exception):
     """Another process has gone on with the entry, or ended it."""
 
@@ -69,9 +55,11 @@ class Overtaken(Exception):
 class Queue:
     """The queue in a file; a context manager. QueueUnusable from every method."""
 
-    def __init__(self, path: Path, *, now: Callable[[], datetime]) -> None:
-        """Makes the file when there is none, readable by its owner alone. `now`: aware, UTC."""
+    def __init__(self, path: Path, *, now: Callable[[], datetime], origin: str = "") -> None:
+        """Makes the file when there is none, readable by its owner alone. `now`: aware, UTC.
+        `origin`: under which API key it is worked with; of none there is no entry to send."""
         self._now = now
+        self._origin = origin
         self._path = path
         with _usable(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,22 +84,25 @@ class Queue:
         """Writes down what is about to be tried; gives the entry, and whether it is new: when `key`
         is known it is the one that there is.
 
-        KeyReused when that is another intent. The entry is this process's for `lease_seconds`.
+        KeyReused when that is another intent, OfAnotherKey. The entry is this process's for
+        `lease_seconds`.
         """
         with self._transaction():
             if known := self._find(key):
-                if not _is_same(known, intent):
+                if not is_same(known, intent):
                     raise KeyReused(key)
+                if known.outcome is None and known.origin not in ("", self._origin):
+                    raise OfAnotherKey(key)
                 self._lease_until([known], self._now().timestamp() + lease_seconds)
                 return known, False
             now = self._now()
-            micros = (now - _EPOCH) // timedelta(microseconds=1)
+            micros = (now - EPOCH) // timedelta(microseconds=1)
             # Of the clock, so that a scanner whose file was lost does not count from 1 again.
             sequence = max(self._fact("sequence") + 1, micros)
             self._set_fact("sequence", sequence)
             self._database.execute(
                 "INSERT INTO entries (sequence, key, named_by, name, intent, noted_us, state,"
-                " is_tried, leased_until) VALUES (?, ?, ?, ?, ?, ?, 'trying', 1, ?)",
+                " is_tried, leased_until, origin) VALUES (?, ?, ?, ?, ?, ?, 'trying', 1, ?, ?)",
                 (
                     sequence,
                     key,
@@ -120,6 +111,7 @@ class Queue:
                     intent.to_json(),
                     micros,
                     now.timestamp() + lease_seconds,
+                    self._origin,
                 ),
             )
             entry = self._find(key)
@@ -133,16 +125,18 @@ class Queue:
             return self._find(key)
 
     def lease(self, *, limit: int, seconds: float, but: Sequence[Entry] = ()) -> list[Entry]:
-        """Takes the oldest entries without an outcome that no process is busy with, `but` these."""
+        """Takes the oldest entries of this API key without an outcome that no process is busy with,
+        `but` these."""
         ours = {entry.sequence for entry in but}
         with self._transaction():
             now = self._now().timestamp()
             rows = self._database.execute(
-                f"SELECT {_COLUMNS} FROM entries WHERE state <> 'done'"  # noqa: S608 - constant
-                " AND leased_until NOT BETWEEN ? AND ? ORDER BY sequence LIMIT ?",
-                (now, now + LONGEST_LEASE_SECONDS, limit + len(ours)),
+                f"SELECT {COLUMNS} FROM entries WHERE state <> 'done'"  # noqa: S608 - constant
+                " AND origin IN ('', ?) AND leased_until NOT BETWEEN ? AND ?"
+                " ORDER BY sequence LIMIT ?",
+                (self._origin, now, now + LONGEST_LEASE_SECONDS, limit + len(ours)),
             ).fetchall()
-            others = [entry for entry in map(_entry, rows) if entry.sequence not in ours]
+            others = [entry for entry in map(entry_of_row, rows) if entry.sequence not in ours]
             entries = others[:limit]
             self._lease_until(entries, now + seconds)
         return entries
@@ -238,7 +232,7 @@ class Queue:
 
     def forget(self, *, before: datetime) -> None:
         """Forgets what was noted earlier and is done."""
-        micros = (before - _EPOCH) // timedelta(microseconds=1)
+        micros = (before - EPOCH) // timedelta(microseconds=1)
         with self._transaction():
             self._database.execute(
                 "DELETE FROM entries WHERE state = 'done' AND noted_us < ?", (micros,)
@@ -252,40 +246,57 @@ class Queue:
             ).fetchone()
         return int(row[0])
 
+    def of_others(self) -> int:
+        """How many of these were noted under another API key."""
+        with _usable(self._path):
+            row = self._database.execute(
+                "SELECT count(*) FROM entries WHERE state <> 'done' AND origin NOT IN ('', ?)",
+                (self._origin,),
+            ).fetchone()
+        return int(row[0])
+
+    def adopt(self, origin: str) -> int:
+        """Makes what has no outcome this API key's; gives how many were another's."""
+        with self._transaction():
+            return self._database.execute(
+                "UPDATE entries SET origin = ? WHERE state <> 'done' AND origin <> ?",
+                (origin, origin),
+            ).rowcount
+
     def entries(self, *, with_done: bool) -> list[Entry]:
         """The entries in their order."""
         with _usable(self._path):
             rows = self._database.execute(
-                f"SELECT {_COLUMNS} FROM entries"  # noqa: S608 - constant
+                f"SELECT {COLUMNS} FROM entries"  # noqa: S608 - constant
                 " WHERE ? OR state <> 'done' ORDER BY sequence",
                 (with_done,),
             ).fetchall()
-        return [_entry(row) for row in rows]
+        return [entry_of_row(row) for row in rows]
 
     def note_reached(self, is_reached: bool) -> None:
         """Notes whether the service answered just now."""
         with self._transaction():
-            micros = 0 if is_reached else (self._now() - _EPOCH) // timedelta(microseconds=1)
+            micros = 0 if is_reached else (self._now() - EPOCH) // timedelta(microseconds=1)
             if self._fact("unreached") != micros:
                 self._set_fact("unreached", micros)
 
     def is_unreached(self, *, within: timedelta) -> bool:
         """Whether the service was last found not to answer, no longer ago than this."""
         with _usable(self._path):
-            since = self._now() - (_EPOCH + timedelta(microseconds=self._fact("unreached")))
+            since = self._now() - (EPOCH + timedelta(microseconds=self._fact("unreached")))
         return timedelta(0) <= since < within
 
     def _uses_of(self, entry: Entry) -> list[Entry]:
         """What else this barcode was redeemed for with the same offer, and was not taken back here.
         A conflict is a use too; what is being tried is none yet, and will see this one."""
         rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM entries WHERE named_by = ? AND name = ?"  # noqa: S608 - constant
+            f"SELECT {COLUMNS} FROM entries WHERE named_by = ? AND name = ?"  # noqa: S608 - constant
             " AND sequence <> ? AND state <> 'trying' ORDER BY sequence",
             (entry.intent.pass_name.by, entry.intent.pass_name.text, entry.sequence),
         ).fetchall()
         return [
             other
-            for other in map(_entry, rows)
+            for other in map(entry_of_row, rows)
             if other.intent.action is Action.REDEEM
             and other.intent.offer_id == entry.intent.offer_id
             and (other.outcome is None or other.outcome.verdict in _USED)
@@ -295,11 +306,11 @@ class Queue:
     def _is_reversed(self, entry: Entry) -> bool:
         redemption_id = None if entry.outcome is None else entry.outcome.facts.get("redemption_id")
         rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM entries"  # noqa: S608 - constant
+            f"SELECT {COLUMNS} FROM entries"  # noqa: S608 - constant
             " WHERE named_by = '' AND name = ? AND state = 'done'",
             (redemption_id,),
         ).fetchall()
-        outcomes = [reversal.outcome for reversal in map(_entry, rows)]
+        outcomes = [reversal.outcome for reversal in map(entry_of_row, rows)]
         return any(each is not None and each.verdict is Verdict.DONE for each in outcomes)
 
     def _update(self, change: str, values: Sequence[object], entry: Entry) -> None:
@@ -317,10 +328,10 @@ class Queue:
 
     def _find(self, key: str) -> Entry | None:
         row = self._database.execute(
-            f"SELECT {_COLUMNS} FROM entries WHERE key = ?",  # noqa: S608 - constant
+            f"SELECT {COLUMNS} FROM entries WHERE key = ?",  # noqa: S608 - constant
             (key,),
         ).fetchone()
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of_row(row)
 
     def _fact(self, name: str) -> int:
         row = self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
@@ -333,10 +344,13 @@ class Queue:
         with self._transaction():
             [version] = self._database.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                for statement in _SCHEMA.split(";\n"):
+                for statement in SCHEMA.split(";\n"):
                     self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        if version not in (0, _SCHEMA_VERSION):
+            elif version == 1:
+                self._database.execute(UPGRADE)
+            if version in (0, 1):
+                self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version not in (0, 1, SCHEMA_VERSION):
             raise QueueUnusable(f"{self._path} was written by another version ({version})")
 
     @contextmanager
@@ -358,32 +372,3 @@ def _usable(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         raise QueueUnusable(f"{path}: {error}") from error
-
-
-def _entry(row: Sequence[object]) -> Entry:
-    """The entry in a row of `_COLUMNS`."""
-    sequence, key, by, name, intent, noted, state, tried, pass_id, step, details, problem, done = (
-        row
-    )
-    return Entry(
-        sequence=int(str(sequence)),
-        key=str(key),
-        intent=Intent.from_json(str(intent), by=str(by), name=str(name)),
-        noted=_EPOCH + timedelta(microseconds=int(str(noted))),
-        state=EntryState(str(state)),
-        is_tried=bool(tried),
-        pass_id=str(pass_id),
-        step=PayStep(str(step)),
-        details=str(details),
-        problem=str(problem),
-        outcome=None if done is None else Outcome.from_json(json.loads(str(done))),
-    )
-
-
-def _is_same(known: Entry, intent: Intent) -> bool:
-    """Whether an entry is of this intent, as far as it was not forgotten."""
-    before, now = known.intent.name, intent.name
-    is_forgotten = before == PassName(by=NamedBy.PHONE, text="")
-    return known.intent.to_json() == intent.to_json() and (
-        before == now or (is_forgotten and now is not None and now.by is NamedBy.PHONE)
-    )
