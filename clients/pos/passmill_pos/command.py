@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -169,6 +170,8 @@ class _Counter:
             when_idle=send_kept,
             guard_seconds=parsed.guard,
         )
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")
         status = wedge.run(sys.stdin)
         if status is ExitStatus.DONE:
             send_kept()

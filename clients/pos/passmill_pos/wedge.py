@@ -16,6 +16,9 @@ IDLE_SECONDS: Final = 5.0
 GUARD_SECONDS: Final = 2.0
 """A code read twice within so long was meant once."""
 
+UNREADABLE: Final = "\N{REPLACEMENT CHARACTER}"
+"""In lines, for bytes that are not of its encoding."""
+
 
 class Wedge:
     """Takes scans, one at a time, and does the same with each."""
@@ -40,15 +43,17 @@ class Wedge:
         self._last: tuple[str, float] | None = None
 
     def run(self, lines: Iterable[str]) -> ExitStatus:
-        """Takes lines to their end. NO_RIGHT ends it at once: no other scan would fare better."""
-        waiting: SimpleQueue[str | None] = SimpleQueue()
+        """Takes lines to their end. NO_RIGHT ends it at once: no other scan would fare better.
+        Whatever the reading of `lines` raises: those read before were taken."""
+        waiting: SimpleQueue[str | Exception | None] = SimpleQueue()
 
         def read() -> None:
             try:
                 for line in lines:
                     waiting.put(line)
-            finally:
                 waiting.put(None)
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                waiting.put(error)
 
         threading.Thread(target=read, daemon=True).start()
         while True:
@@ -59,6 +64,8 @@ class Wedge:
                 continue
             if line is None:
                 return ExitStatus.DONE
+            if isinstance(line, Exception):
+                raise line
             if self._take(line) is ExitStatus.NO_RIGHT:
                 return ExitStatus.NO_RIGHT
 
@@ -66,6 +73,8 @@ class Wedge:
         text = line.strip()
         if not text or self._is_repeated(text):
             return ExitStatus.DONE
+        if UNREADABLE in text:
+            return self._refuse("a line that is not UTF-8 names no pass")
         try:
             name = read_scan(text)
         except ValueError as error:
