@@ -165,21 +165,6 @@ async def test_a_draft_can_be_cancelled(worker: CampaignWorker) -> None:
     assert (await worker.cancel(campaign, void_issued=True)).state == Campaign.STATE_CANCELLED
 
 
-async def test_a_canary_waits_for_a_person(worker: CampaignWorker) -> None:
-    """With a canary and no time to watch it the campaign pauses behind it; resumed, the rest
-    follows."""
-    campaign = await worker.loaded(40, rollout=RolloutPlan(canary_ppm=250_000))
-    await worker.start(campaign)
-    await worker.serve_due()
-    held = await worker.get(campaign)
-    assert (held.state, held.state_reason) == (Campaign.STATE_PAUSED, "canary")
-    assert (held.progress.succeeded, await worker.jobs()) == (10, [])
-    await worker.resume(campaign)
-    await worker.serve_due()
-    ended = await worker.get(campaign)
-    assert (ended.state, ended.progress.succeeded) == (Campaign.STATE_SUCCEEDED, 40)
-
-
 async def test_waves_wait_for_their_time(timed: CampaignWorker, clock: SetClock) -> None:
     """A watched canary, then so many a minute: a wave begins when its time has come and the one
     before it is done, however often somebody looks before, and a pause changes none of that."""

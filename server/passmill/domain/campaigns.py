@@ -184,11 +184,12 @@ class RolloutPlan:
     recipients_per_minute: int = 0
     halt_above_failed_ppm: int = 0
 
-    def is_halted(self, *, tried: int, failed: int) -> bool:
-        """Whether so many failures stop the campaign."""
+    def is_halted(self, *, tried: int, failed: int, is_canary_through: bool = False) -> bool:
+        """Whether so many failures stop the campaign. A canary that is through is judged however
+        few it was: everybody else is next."""
         return (
             self.halt_above_failed_ppm > 0
-            and tried >= HALT_AFTER_TRIED
+            and (is_canary_through or tried >= HALT_AFTER_TRIED)
             and failed * 1_000_000 > self.halt_above_failed_ppm * tried
         )
 

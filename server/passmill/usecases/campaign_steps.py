@@ -239,7 +239,7 @@ async def advance(
     current = next((group for group in groups if group.is_open), None)
     if current is None:
         return Advance(campaign=campaign, step=NextStep.OVER)
-    if campaign.state is CampaignState.RUNNING and _is_halted(campaign, groups):
+    if campaign.state is CampaignState.RUNNING and _is_halted(campaign, groups, current):
         paused = await pause(tx, campaign, reason=REASON_THRESHOLD, now=now)
         return Advance(campaign=paused, step=NextStep.STOPPED)
     if current.waiting:
@@ -268,10 +268,15 @@ async def enqueue_wave(tx: Transaction, campaign: Campaign, wave: int) -> None:
     )
 
 
-def _is_halted(campaign: Campaign, groups: Sequence[ShardGroup]) -> bool:
-    return campaign.definition.rollout.is_halted(
+def _is_halted(campaign: Campaign, groups: Sequence[ShardGroup], current: ShardGroup) -> bool:
+    plan = campaign.definition.rollout
+    return plan.is_halted(
         tried=sum(group.unforgiven for group in groups),
         failed=sum(group.unforgiven_failed for group in groups),
+        is_canary_through=plan.canary_ppm > 0
+        and current.wave == 1
+        and current.kind is ShardKind.ACT
+        and current.start_time is None,
     )
 
 
