@@ -127,6 +127,38 @@ async def test_loaded_recipients_are_told_each(worker: CampaignWorker) -> None:
     assert (await club.get(third)).values["note"] == value("Hi")
 
 
+async def test_failures_of_a_segment_name_their_passes(worker: CampaignWorker) -> None:
+    """Who was chosen by a segment and not served is listed with the pass and its numbers, whether
+    all results are read or only the failed ones, in pages of any size; so are those of the
+    campaign's roll-back."""
+    club = worker.club
+    issued = await issue_many(club, 5)
+    update = UpdateAction(template_id=club.template_id, values={"note": value("Hi")})
+    campaign = await worker.campaigns.create(CampaignAction(update=update), segment=Segment())
+    await worker.start(campaign)
+    [choosing] = await worker.jobs()
+    await worker.serve(choosing)
+    for each in issued[1:4]:
+        await void(club, each)
+    await worker.serve_due()
+    request = pb.RollBackCampaignRequest(campaign_id=campaign.campaign_id, meta=meta())
+    ended = await worker.get(campaign)
+    assert (ended.progress.succeeded, ended.progress.failed) == (2, 3)
+    known = {each.pass_id: (each.serial_number, each.reference_id) for each in issued}
+    listed = await worker.campaigns.results(campaign)
+    assert {e.pass_id: (e.serial_number, e.reference_id) for e in listed} == known
+    failed = [each for each in listed if each.state == RecipientResult.STATE_FAILED]
+    assert {each.pass_id for each in failed} == {each.pass_id for each in issued[1:4]}
+    for page_size in (1, 500):
+        found = await worker.campaigns.results(campaign, failed_only=True, page_size=page_size)
+        assert found == failed
+    await void(club, issued[0])
+    back = (await worker.stub.RollBackCampaign(request)).campaign
+    await worker.serve_due()
+    [kept] = await worker.campaigns.results(back, failed_only=True)
+    assert (kept.pass_id, kept.reason) == (issued[0].pass_id, "ETAG_MISMATCH")
+
+
 async def test_what_was_rolled_back_is_not_retried(worker: CampaignWorker) -> None:
     """The failed recipients of a campaign that was rolled back are not tried again, as no roll-back
     would know of them; their passes stay as they are."""

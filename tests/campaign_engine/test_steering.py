@@ -157,6 +157,8 @@ async def test_what_could_not_be_voided_counts_as_failed(worker: CampaignWorker)
         RecipientResult.STATE_DUPLICATE,
     )
     assert states.count(RecipientResult.STATE_SUCCEEDED) == 18
+    [failed] = await worker.campaigns.results(campaign, failed_only=True)
+    assert failed.pass_id == broken
 
 
 async def test_a_draft_can_be_cancelled(worker: CampaignWorker) -> None:

@@ -320,7 +320,7 @@ async def test_what_became_of_each(worker: CampaignWorker) -> None:
 
 
 async def test_a_voiding_is_listed_with_its_passes(worker: CampaignWorker) -> None:
-    """Where recipients name passes, those that were served are listed with them."""
+    """Where recipients name passes they are listed with them."""
     campaigns = worker.campaigns
     issued = [await campaigns.club.issue() for _ in range(3)]
     campaign = await campaigns.create(CampaignAction(void=VoidMessage(reason="Over")))
@@ -329,9 +329,9 @@ async def test_a_voiding_is_listed_with_its_passes(worker: CampaignWorker) -> No
     await worker.start(campaign)
     await worker.serve_due()
     listed = await campaigns.results(campaign)
-    assert [(each.pass_id, each.serial_number) for each in listed] == [
-        *((each.pass_id, each.serial_number) for each in issued),
-        ("", ""),
+    assert [(each.pass_id, each.serial_number, each.reference_id) for each in listed] == [
+        *((each.pass_id, each.serial_number, each.reference_id) for each in issued),
+        ("", "", ""),
     ]
     assert [each.state for each in listed] == [State.STATE_SUCCEEDED] * 3 + [State.STATE_INVALID]
 

@@ -26,8 +26,8 @@ class ResultState(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientResult:
-    """One recipient. `pass_id`: its pass, when it was served, or when it names one;
-    `reference_number`: of a pass that was issued; `claim_token`: of its claim link, where whoever
+    """One recipient. `pass_id`: its pass, when there is one that it was issued or names, served or
+    not; `reference_number`: that pass's; `claim_token`: of its claim link, where whoever
     asks may have it, or ''; `reason` and `message`: why not."""
 
     place: Place

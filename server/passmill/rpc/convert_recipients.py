@@ -120,7 +120,7 @@ def result_to_proto(
         message=result.message,
         claim_url=claim_url(result.claim_token, public_url),
     )
-    if result.pass_id is not None and result.state is ResultState.SUCCEEDED:
+    if result.pass_id is not None:
         message.pass_id = str(result.pass_id)
         message.serial_number = serial_numbers.of(result.pass_id)
     if result.reference_number is not None:

@@ -54,6 +54,30 @@ WITH moved AS (
 SELECT campaign_id FROM moved
 """
 
+# Each chunk is read once, however many of the places it holds; its `pass_ids` is null where none
+# of its recipients names a pass.
+_NAMED_PASSES: Final = """
+WITH held AS MATERIALIZED (
+    SELECT w.stream_id, c.first_offset, array_agg(w.row_offset) AS row_offsets
+    FROM unnest($2::uuid[], $3::bigint[]) AS w(stream_id, row_offset)
+    CROSS JOIN LATERAL (
+        SELECT first_offset FROM recipient_chunks
+        WHERE tenant_id = $1 AND stream_id = w.stream_id AND first_offset > w.row_offset - $4
+            AND first_offset <= w.row_offset
+        ORDER BY first_offset DESC LIMIT 1
+    ) AS c
+    GROUP BY w.stream_id, c.first_offset
+)
+SELECT c.stream_id, c.first_offset + e.at - 1 AS row_offset, e.pass_id
+FROM held JOIN recipient_chunks AS c ON c.tenant_id = $1 AND c.stream_id = held.stream_id
+    AND c.first_offset = held.first_offset
+CROSS JOIN LATERAL (SELECT c.content::json -> 'pass_ids' AS pass_ids) AS chunk
+CROSS JOIN LATERAL json_array_elements_text(
+    CASE json_typeof(chunk.pass_ids) WHEN 'array' THEN chunk.pass_ids ELSE '[]' END
+) WITH ORDINALITY AS e(pass_id, at)
+WHERE e.pass_id IS NOT NULL AND c.first_offset + e.at - 1 = ANY(held.row_offsets)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredChunk:
@@ -268,6 +292,17 @@ async def find_failures(
         end_offset,
     )
     return {row["row_offset"]: _failure(row) for row in rows}
+
+
+async def find_named_passes(
+    tx: Transaction, places: Sequence[tuple[StreamId, int]]
+) -> dict[tuple[StreamId, int], PassId]:
+    """Which passes the recipients at these places, stream and offset, name, as far as they do."""
+    rows = await tx.fetch(_NAMED_PASSES, tx.tenant_id, *columns(places, 2), MAX_CHUNK_RECIPIENTS)
+    return {
+        (StreamId(_uuid(row["stream_id"])), row["row_offset"]): PassId(UUID(hex=row["pass_id"]))
+        for row in rows
+    }
 
 
 async def find_pass_numbers(

@@ -34,6 +34,7 @@ from passmill.store.database import Database, Transaction
 from passmill.store.recipient_streams import (
     StoredChunk,
     find_failures,
+    find_named_passes,
     find_pass_numbers,
     list_failures,
     list_streams,
@@ -46,6 +47,8 @@ _STATE_OF_FAILURE: Final = {
     FailureKind.FAILED: ResultState.FAILED,
     FailureKind.DUPLICATE: ResultState.DUPLICATE,
 }
+# Failed also, when it could not be voided in the course of cancelling.
+_MAY_BE_ISSUED: Final = frozenset({ResultState.SUCCEEDED, ResultState.FAILED})
 
 
 class ListRecipients:
@@ -77,7 +80,7 @@ class ListRecipients:
             if after is not None and after[0] not in {each.stream_id for each in streams}:
                 raise not_found("recipient stream")
             if failed_only:
-                return await _list_failed(tx, campaign_id, after, at_most)
+                return await _list_failed(tx, campaign, after, at_most)
             shards = await list_shards(tx, campaign_id, kind=ShardKind.ACT)
             results: list[RecipientResult] = []
             for stream in streams:
@@ -111,19 +114,22 @@ class ListRecipients:
 
 
 async def _list_failed(
-    tx: Transaction, campaign_id: CampaignId, after: Place | None, at_most: int
+    tx: Transaction, campaign: Campaign, after: Place | None, at_most: int
 ) -> list[RecipientResult]:
     found = await list_failures(
         tx,
-        campaign_id,
+        campaign.campaign_id,
         kinds=(FailureKind.INVALID, FailureKind.FAILED),
         after=after,
         at_most=at_most,
     )
-    return [
-        _unserved((each.stream_id, each.failure.row_offset), each.failure, pass_id=None)
-        for each in found
+    places = [(each.stream_id, each.failure.row_offset) for each in found]
+    named = await find_named_passes(tx, places)
+    results = [
+        _unserved(campaign, place, each.failure, named=named.get(place))
+        for place, each in zip(places, found, strict=True)
     ]
+    return await _with_numbers(tx, results)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,30 +147,26 @@ async def _read(
     bounds = {"first_offset": span.start, "end_offset": span.end}
     chunks = await read_chunks(tx, span.stream_id, **bounds)
     failures = await find_failures(tx, campaign.campaign_id, span.stream_id, **bounds)
-    is_issue = isinstance(campaign.definition.action, IssueAction)
     states = _ShardStates(campaign, [each for each in shards if each.stream_id == span.stream_id])
     results: list[RecipientResult] = []
-    served: list[PassId] = []
     for chunk in chunks:
         for index, external_id in enumerate(chunk.recipients.external_ids):
             offset = chunk.first_offset + index
             place = (span.stream_id, offset)
-            pass_id = _named_pass(chunk, index)
+            named = _named_pass(chunk, index)
             if (failure := failures.get(offset)) is not None:
-                results.append(_unserved(place, failure, pass_id=pass_id))
+                results.append(_unserved(campaign, place, failure, named=named))
                 continue
             state = states.at(offset)
-            # Without an id: of a holder who was erased since.
-            if is_issue and external_id and state is ResultState.SUCCEEDED:
-                pass_id = campaign_pass_id(campaign.campaign_id, external_id)
-                served.append(pass_id)
             results.append(
-                RecipientResult(place=place, external_id=external_id, state=state, pass_id=pass_id)
+                RecipientResult(
+                    place=place,
+                    external_id=external_id,
+                    state=state,
+                    pass_id=_pass_of(campaign, external_id, state, named=named),
+                )
             )
-    if not served:
-        return results
-    numbers = await find_pass_numbers(tx, pass_ids=served, references=[])
-    return [_numbered(each, numbers) for each in results]
+    return await _with_numbers(tx, results)
 
 
 def _named_pass(chunk: StoredChunk, index: int) -> PassId | None:
@@ -172,24 +174,48 @@ def _named_pass(chunk: StoredChunk, index: int) -> PassId | None:
     return None if named is None else PassId(UUID(hex=named))
 
 
+def _pass_of(
+    campaign: Campaign, external_id: str, state: ResultState, *, named: PassId | None
+) -> PassId | None:
+    """The pass that a recipient names, or that a segment chose; with issue the one that it was
+    issued, or would have been."""
+    if not isinstance(campaign.definition.action, IssueAction):
+        return named
+    # Without an id: of a holder who was erased since.
+    if external_id and state in _MAY_BE_ISSUED:
+        return campaign_pass_id(campaign.campaign_id, external_id)
+    return None
+
+
+async def _with_numbers(
+    tx: Transaction, results: Sequence[RecipientResult]
+) -> list[RecipientResult]:
+    """The results with what their passes are known by. One that was not served, and whose pass
+    there is not, has none."""
+    known = [each.pass_id for each in results if each.pass_id is not None]
+    if not known:
+        return list(results)
+    numbers = await find_pass_numbers(tx, pass_ids=known, references=[])
+    return [_numbered(each, numbers) for each in results]
+
+
 def _numbered(result: RecipientResult, numbers: dict[PassId, ReferenceNumber]) -> RecipientResult:
-    if result.pass_id is None or result.pass_id not in numbers:
+    if result.pass_id is None:
         return result
-    return RecipientResult(
-        place=result.place,
-        external_id=result.external_id,
-        state=result.state,
-        pass_id=result.pass_id,
-        reference_number=numbers[result.pass_id],
-    )
+    if result.pass_id in numbers:
+        return replace(result, reference_number=numbers[result.pass_id])
+    return result if result.state is ResultState.SUCCEEDED else replace(result, pass_id=None)
 
 
-def _unserved(place: Place, failure: Failure, *, pass_id: PassId | None) -> RecipientResult:
+def _unserved(
+    campaign: Campaign, place: Place, failure: Failure, *, named: PassId | None
+) -> RecipientResult:
+    state = _STATE_OF_FAILURE[failure.kind]
     return RecipientResult(
         place=place,
         external_id=failure.external_id,
-        state=_STATE_OF_FAILURE[failure.kind],
-        pass_id=pass_id,
+        state=state,
+        pass_id=_pass_of(campaign, failure.external_id, state, named=named),
         reason=failure.reason.value,
         message=failure.message,
     )

@@ -35,6 +35,7 @@ _STOPPING: Final = frozenset(
     }
 )
 _FAILED: Final = frozenset({RecipientResult.STATE_INVALID, RecipientResult.STATE_FAILED})
+_SERVED: Final = RecipientResult.STATE_SUCCEEDED
 _BATCH_PASSES: Final = 10  # the most that one .pkpasses holds
 _BATCH_ROWS: Final = 100
 _CALL_SECONDS: Final = 60.0
@@ -118,7 +119,7 @@ class _Export:
                 if not self._options.failed_only or result.state in _FAILED:
                     row = _row(result)
                     batch.rows.append(row)
-                    if self._store is not None and result.pass_id:
+                    if self._store is not None and result.state == _SERVED and result.pass_id:
                         batch.with_bundle.append(row)
                 if len(batch.with_bundle) == _BATCH_PASSES or len(batch.rows) == _BATCH_ROWS:
                     await self._send(batch)
