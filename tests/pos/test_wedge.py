@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def test_a_line_that_is_not_utf_8(place: Place, till: Till, variables: dict[str,
     wallet_pass = place.issue(points=0)
     till.environ |= variables
     process = till.start("wedge", "--earn", "1", "--unit", POINTS, "--guard", "0", "--json")
-    assert process.stdin is not None
+    assert isinstance(process.stdin, io.TextIOWrapper)
     line = f"{wallet_pass.pass_id}\n".encode()
     process.stdin.buffer.write(line + b"\xff\xfe caf\xe9\n" + line)
     out, err = process.communicate()
