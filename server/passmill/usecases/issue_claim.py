@@ -35,6 +35,7 @@ from passmill.usecases.mutation import Mutation, Mutator
 _DEADLINE_SECONDS: Final = 20.0
 _METHOD: Final = "EnrolmentService/ClaimPass"
 _GIVEN_UP: Final = b""  # the answer kept for a claim that no pass will be issued for any more
+_CHANGE: Final = "erased"  # as metrics count it
 # Trying again would not help: whoever claims is told, and the link has its use back.
 _FINAL: Final = frozenset(
     {ErrorKind.INVALID_INPUT, ErrorKind.FAILED_PRECONDITION, ErrorKind.NOT_FOUND}
@@ -161,7 +162,7 @@ class IssueClaim:
             encode=bytes,
         )
         ref = PassRef(pass_id=str(UUID(bytes=content)))
-        await self._edit_pass(mutation, ref, work, kind="erased")
+        await self._edit_pass(mutation, ref, work, kind=_CHANGE)
 
     async def _drop(self, caller: Caller, claim: Claim) -> None:
         """Forgets a claim, unless another worker has issued its pass, or is just doing so."""

@@ -44,6 +44,7 @@ _COUNTED_AS: Final = "voided"
 _DEADLINE_SECONDS: Final = 30.0
 _VOIDED, _WAS_VOIDED = b"voided", b"was voided"
 _AS_ISSUED: Final = 1  # the version of a pass that nobody has changed
+_CHANGE: Final = "updated"  # as metrics count it
 
 
 class _Outdated(Exception):
@@ -211,7 +212,7 @@ class ReissuePass:
             PassRef(pass_id=str(new_pass_id)),
             work,
             revision=listed.revision_number,
-            kind="updated",
+            kind=_CHANGE,
         )
 
     async def _void_new(
