@@ -79,6 +79,15 @@ async def test_the_whole_way(links: ClubLinks, edge: Edge) -> None:
     assert (await links.get(created)).uses == 1
 
 
+async def test_the_page_has_its_logo(links: ClubLinks, edge: Edge) -> None:
+    """The logo that the page names is the template's, as a picture."""
+    token = (await links.create()).token
+    assert f'src="{token}/logo.png"' in (await edge.client.get(f"/p/{token}")).text
+    logo = await edge.client.get(f"/p/{token}/logo.png")
+    assert (logo.status_code, logo.headers["content-type"]) == (200, "image/png")
+    assert logo.content.startswith(b"\x89PNG")
+
+
 async def test_get_and_head_use_nothing_up(links: ClubLinks, edge: Edge) -> None:
     """A hundred GETs and HEADs of the page, its logo and its pass leave the link open."""
     created = await links.create()

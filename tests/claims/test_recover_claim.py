@@ -32,7 +32,12 @@ async def test_recovery_is_an_event_and_no_flood(links: ClubLinks) -> None:
     assert {answer.recovery.hint for answer in answers} == {"42"}
     [event] = await links.events("claim.recovery_requested")
     assert "44668" not in event["detail"]
-    assert json.loads(event["detail"])["channel"] == "PHONE"
+    [claim] = await links.club.tenant.fetch("SELECT claim_id FROM claims")
+    assert json.loads(event["detail"]) == {
+        "link_id": created.link.link_id,
+        "claim_id": str(claim["claim_id"]),
+        "channel": "PHONE",
+    }
     request = GetPassRequest(ref=PassRef(reference_id=claimed.reference_id))
     wallet_pass = (await links.club.passes.GetPass(request)).wallet_pass
     assert [str(each) for each in event["pass_ids"]] == [wallet_pass.pass_id]
@@ -41,6 +46,15 @@ async def test_recovery_is_an_event_and_no_flood(links: ClubLinks) -> None:
     )
     await links.recover(created.token)
     assert len(await links.events("claim.recovery_requested")) == 2
+
+
+async def test_who_left_no_way_cannot_be_reached(links: ClubLinks) -> None:
+    """A pass whose holder gave neither number nor address is not sent again, and nobody is told."""
+    created = await links.create(known=draft("Ada"))
+    assert not (await links.recover(created.token)).HasField("recovery")
+    await links.claim(created.token)
+    assert not (await links.recover(created.token)).HasField("recovery")
+    assert not await links.events("claim.recovery_requested")
 
 
 async def test_a_link_for_many_tells_nobody_who_has_claimed(links: ClubLinks, edge: Edge) -> None:

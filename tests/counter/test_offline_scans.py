@@ -78,7 +78,13 @@ async def test_conflicts_are_kept_and_told(counter: Counter) -> None:
     [event] = await counter.club.tenant.fetch(
         "SELECT detail, pass_ids FROM outbox WHERE kind = 'scan.conflict'"
     )
-    assert json.loads(event["detail"])["reason"] == "ALREADY_REDEEMED"
+    [scanner] = await counter.club.tenant.fetch("SELECT scanner_id FROM scanners")
+    assert json.loads(event["detail"]) == {
+        "reason": "ALREADY_REDEEMED",
+        "offer_id": offer.offer_id,
+        "venue_id": counter.venue.venue_id,
+        "scanner_id": str(scanner["scanner_id"]),
+    }
     assert [str(each) for each in event["pass_ids"]] == [issued.pass_id]
     [again] = await sync(till, scan(1, issued, redeem={"offer_id": offer.offer_id}))
     assert (again.outcome, again.first_outcome) == (DUPLICATE, CONFLICT)
@@ -110,17 +116,19 @@ async def test_a_mixed_batch(counter: Counter) -> None:
     till = await counter.scanner()
     offer = await counter.add_offer()
     issued, other = await counter.club.issue(), await counter.club.issue()
+    told_by_the_scanner = scans.REFUSAL_REASON_EXPIRED_CODE
     told = [
         scan(1, issued, check_in={}),
         scan(2, issued, redeem={"offer_id": offer.offer_id}),
         scan(3, issued, check_out={}),
         scan(4, issued, check_out={}),
-        scan(5, issued, refuse={"reason": scans.REFUSAL_REASON_EXPIRED_CODE}),
+        scan(5, issued, refuse={"reason": told_by_the_scanner}),
         scan(6, issued, ref=ScanRef(barcode="nothing"), redeem={"offer_id": offer.offer_id}),
         scan(7, issued, redeem={"offer_id": "none"}),
         scan(8, other, check_in={}, scan_time=at(datetime.now(UTC) + timedelta(days=1))),
         scan(2, issued, check_in={}),
         scan(1, issued, check_in={}),
+        scan(9, issued, ref=ScanRef(barcode="x"), refuse={"reason": told_by_the_scanner}),
     ]
     results = await sync(till, *told)
     assert [(each.local_sequence, each.outcome, each.reason) for each in results] == [
@@ -134,8 +142,11 @@ async def test_a_mixed_batch(counter: Counter) -> None:
         (8, ACCEPTED, 0),
         (2, REFUSED, scans.REFUSAL_REASON_SEQUENCE_REUSED),
         (1, DUPLICATE, 0),
+        (9, ACCEPTED, 0),
     ]
-    assert await counter.club.tenant.count("offline_scans") == 8
+    assert [each.local_sequence for each in results if not each.pass_id] == [6, 2, 9]
+    assert {each.pass_id for each in results} == {issued.pass_id, other.pass_id, ""}
+    assert await counter.club.tenant.count("offline_scans") == 9
     [stay, _] = await counter.club.tenant.fetch(
         "SELECT in_time, out_time, is_offline FROM check_ins ORDER BY in_time"
     )

@@ -156,7 +156,7 @@ async def test_why_there_is_none(counter: Counter) -> None:
         assert (answer.pass_id, answer.uses) == (issued.pass_id, 0)
     stranger = await till.redeem(issued, gold, ref=ScanRef(barcode="https://example.com/x"))
     assert stranger.reason == scans.REFUSAL_REASON_UNKNOWN_CODE
-    assert stranger.state == scans.SCAN_STATE_UNKNOWN
+    assert (stranger.state, stranger.pass_id) == (scans.SCAN_STATE_UNKNOWN, "")
     expired = await club.issue(passes_draft(expire_time=at(now - timedelta(minutes=1))))
     plain = await counter.add_offer()
     assert (await till.redeem(expired, plain)).reason == scans.REFUSAL_REASON_EXPIRED

@@ -5,8 +5,8 @@ left out, by what the syntax trees say and nothing else:
 
 - the text of a refusal, which is for people: what programs go by is its reason, its field and its
   metadata, which are counted;
-- SQL's own words and names in the other case, which PostgreSQL reads as the same statement. A
-  statement that holds a quote is counted.
+- SQL's own words and names in the other case, which PostgreSQL reads as the same statement; what
+  stands in quotes is counted.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Final
 
 _SQL: Final = re.compile(
-    r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|FROM|JOIN|WHERE|AND|SET|VALUES|ORDER|RETURNING|ON"
-    r" CONFLICT|FOR UPDATE)\b"
+    r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|JOIN|WHERE|AND|SET|VALUES|ORDER BY|RETURNING|LIMIT)\b"
+    r"|\$\{}"
 )
+_QUOTED: Final = re.compile("""'[^']*'|"[^"]*\"""")
 _ERRORS: Final = re.compile(r"\w*(Error|Exception|Refused)")
 
 
@@ -103,4 +104,5 @@ def _is_name(node: ast.AST, name: str) -> bool:
 
 def _is_case_of_sql(before: str, after: str) -> bool:
     is_same = before.casefold() == after.casefold()
-    return is_same and _SQL.match(before) is not None and not re.search("['\"]", before)
+    are_quotes_kept = _QUOTED.findall(before) == _QUOTED.findall(after)
+    return is_same and are_quotes_kept and _SQL.search(before) is not None

@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
+import hashlib
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from passmill.embedded import EmbeddedServers
-from tests.mutation.areas import AREAS, Area
+from tests.mutation.areas import AREAS
 from tests.mutation.changes import Kind
 from tests.mutation.results import Change, Outcome, changes
 from tests.mutation.staging import ROOT, stage
@@ -53,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of that chance")
     parser.add_argument("--again", action="store_true", help="only what was missed, after a change")
     parser.add_argument("--more", action="store_true", help="only what was not tried yet")
+    parser.add_argument("--report", action="store_true", help="nothing is tried, only counted")
     parser.add_argument("--children", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--test-seconds", type=int, default=30, help="a test that hangs fails")
     return parser.parse_args()
@@ -61,16 +62,16 @@ def _options() -> argparse.Namespace:
 async def _run(name: str, options: argparse.Namespace) -> bool:
     area, folder = AREAS[name], BUILD / name
     _say(f"== {name}: {', '.join(area.sources)}")
-    if not options.again and not options.more:
+    if not (options.again or options.more or options.report):
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     stage(folder, area, seconds_a_test=options.test_seconds)
     _mutmut(folder, options, "generate", os.environ)
     made = list(changes(folder, area))
     counted = [each for each in made if each.kind is Kind.CODE]
-    chosen = _chosen(counted, options)
+    chosen = _chosen(_sample(made, options), options)
     _say(f"== {len(made)} changes, {len(counted)} counted, {len(chosen)} to try")
-    if chosen:
+    if chosen and not options.report:
         async with EmbeddedServers() as servers:
             databases = Databases(url=servers.database_url, owner_url=servers.owner_url)
             template = await databases.create()
@@ -84,14 +85,20 @@ async def _run(name: str, options: argparse.Namespace) -> bool:
             }
             names = [each.name for each in chosen]
             await asyncio.to_thread(_mutmut, folder, options, "run", environment, names)
-    return _report(name, area, folder)
+    return _report(name, folder, list(changes(folder, area)), options)
 
 
-def _chosen(counted: Sequence[Change], options: argparse.Namespace) -> Sequence[Change]:
-    """Shuffled by the seed first, so that a larger sample holds the smaller."""
-    shuffled = list(counted)
-    random.Random(options.seed).shuffle(shuffled)  # noqa: S311 - chance that can be repeated
-    wanted = shuffled[: options.sample]
+def _sample(made: Sequence[Change], options: argparse.Namespace) -> Sequence[Change]:
+    """By chance, but the same for a seed, and in such an order that a larger sample holds the
+    smaller, whatever else is changed in the code."""
+
+    def lot(change: Change) -> bytes:
+        return hashlib.sha256(f"{options.seed} {change.name}".encode()).digest()
+
+    return sorted((each for each in made if each.kind is Kind.CODE), key=lot)[: options.sample]
+
+
+def _chosen(wanted: Sequence[Change], options: argparse.Namespace) -> Sequence[Change]:
     if options.again:
         return [each for each in wanted if each.outcome in _TRIED - {Outcome.CAUGHT}]
     return [each for each in wanted if each.outcome not in _TRIED] if options.more else wanted
@@ -122,9 +129,8 @@ def _mutmut(
         raise SystemExit(f"mutmut failed: see {log.relative_to(ROOT)}")
 
 
-def _report(name: str, area: Area, folder: Path) -> bool:
-    made = list(changes(folder, area))
-    tried = [each for each in made if each.kind is Kind.CODE and each.outcome in _TRIED]
+def _report(name: str, folder: Path, made: Sequence[Change], options: argparse.Namespace) -> bool:
+    tried = [each for each in _sample(made, options) if each.outcome in _TRIED]
     caught = [each for each in tried if each.outcome is Outcome.CAUGHT]
     for source, count in collections.Counter(each.source for each in tried).items():
         of_it = sum(each.source == source for each in caught)

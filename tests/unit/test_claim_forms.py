@@ -1,6 +1,9 @@
 """What is taken of a claim form, and what is kept."""
 
+import hmac
 import string
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,8 @@ from passmill.domain.claim_forms import (
     fields_to_json,
     persons_of,
 )
+from passmill.domain.claims import ClaimLink, ClaimLinkId, ClaimPersons, KnownHolder
+from passmill.domain.ids import TemplateId, TenantId
 from passmill.domain.telephones import is_e164, read_number
 
 KINDS = st.sampled_from(FieldKind)
@@ -120,3 +125,34 @@ def test_people_are_known_by_what_they_must_give() -> None:
     assert persons_of([phone, email], given) == ["phone:+41446681800", "email:a@b.c"]
     assert persons_of([may, email], given) == ["email:a@b.c"]
     assert persons_of([phone], ClaimAnswers(name="Ada", email="A@B.c")) == []
+
+
+def test_persons_are_known_by_a_hash() -> None:
+    """A person's hash is the one computed by hand (HKDF of RFC 5869, then HMAC): those in the
+    database are to be found again. Nothing shows the key."""
+    edge_key = bytes(range(32))
+    link = ClaimLink(
+        link_id=ClaimLinkId(UUID("01890a5d-ac96-774b-bcce-b302099a8057")),
+        template_id=TemplateId(UUID(int=1)),
+        revision_number=0,
+        pass_id=None,
+        known=KnownHolder(),
+        fields=(ClaimField(kind=FieldKind.EMAIL, is_required=True),),
+        default_region="",
+        max_uses=None,
+        uses=0,
+        once_per_person=True,
+        expire_time=None,
+        revoke_time=None,
+        campaign_id=None,
+        source="",
+        utm={},
+        create_time=datetime(2026, 11, 22, tzinfo=UTC),
+    )
+    extracted = hmac.digest(bytes(32), edge_key, "sha256")
+    key = hmac.digest(extracted, b"passmill/claim-person\x01", "sha256")
+    message = b"7/" + link.link_id.bytes + b"/email:zo\xc3\xab@a.b"
+    persons = ClaimPersons(edge_key)
+    found = persons.of(TenantId(7), link, ClaimAnswers(email="Zoë@a.b"))
+    assert found == (hmac.digest(key, message, "sha256"),)
+    assert repr(persons) == "ClaimPersons(…)"
