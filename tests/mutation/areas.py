@@ -51,7 +51,6 @@ AREAS: Final = {
             "tests/unit/test_balance_units.py",
             "tests/ledger",
             "tests/stateful/test_ledger.py",
-            "tests/holders",
         ),
     ),
     "claims": Area(

@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 # A run is cut off after (what its tests took without a change + the constant) x the multiplier.
 _SECONDS_BESIDE_TESTS: Final = 20.0
-_PATIENCE: Final = 4.0
+_PATIENCE: Final = 8.0
 
 
 def stage(folder: Path, area: Area, *, seconds_a_test: int) -> None:

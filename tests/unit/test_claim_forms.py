@@ -20,9 +20,10 @@ from passmill.domain.claim_forms import (
     fields_to_json,
     persons_of,
 )
-from passmill.domain.claims import ClaimLink, ClaimLinkId, ClaimPersons, KnownHolder
+from passmill.domain.claims import ClaimId, ClaimLink, ClaimLinkId, ClaimPersons, KnownHolder
 from passmill.domain.ids import TemplateId, TenantId
 from passmill.domain.telephones import is_e164, read_number
+from passmill.store.claims import ClaimPayload
 
 KINDS = st.sampled_from(FieldKind)
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=5)
@@ -156,3 +157,11 @@ def test_persons_are_known_by_a_hash() -> None:
     found = persons.of(TenantId(7), link, ClaimAnswers(email="Zoë@a.b"))
     assert found == (hmac.digest(key, message, "sha256"),)
     assert repr(persons) == "ClaimPersons(…)"
+
+
+def test_a_job_names_its_claim() -> None:
+    """What the queue keeps of a claim comes back whole, and the log names tenant and claim."""
+    claim_id = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+    payload = ClaimPayload(tenant_id=TenantId(7), claim_id=ClaimId(claim_id))
+    assert ClaimPayload.decode(payload.encode()) == payload
+    assert payload.log_fields() == {"tenant_id": "7", "claim_id": str(claim_id)}
