@@ -208,12 +208,25 @@ def test_points_for_what_was_scanned(place: Place, scanner: Till) -> None:
 
 
 def test_a_right_that_a_scanner_lacks(place: Place, relay: Relay, tmp_path: Path) -> None:
-    """A scanner that may not redeem is refused, with the reason."""
+    """A scanner that may not redeem, or look up what is typed, is told that it may not: exit status
+    4, with the reason, by the service at once and later. A wedge goes on to what it may."""
     till = make_till(tmp_path, relay.address)
     del till.environ["PASSMILL_API_KEY"]
     till.run("enrol", place.code(rights=[messages.SCANNER_RIGHT_LOOK_UP]), "--name", "Door")
-    told = redeem(till, place, place.issue())
-    assert (told.status, told.object["reason"]) == (ExitStatus.REFUSED, "right_missing")
+    wallet_pass = place.issue()
+    told = redeem(till, place, wallet_pass)
+    assert (told.status, told.object["reason"]) == (ExitStatus.NO_RIGHT, "right_missing")
+    redeem(till, place, wallet_pass, "--offline")
+    [trouble] = till.drain().object["troubles"]
+    assert trouble["outcome"]["verdict"] == "no_right"
+    typist = make_till(tmp_path / "typist", relay.address)
+    del typist.environ["PASSMILL_API_KEY"]
+    typist.run("enrol", place.code(rights=[messages.SCANNER_RIGHT_REDEEM]), "--name", "Gate")
+    assert typist.run("verify", wallet_pass.reference_id).status is ExitStatus.NO_RIGHT
+    process = typist.start("wedge", "--json")
+    out, _ = process.communicate(f"{wallet_pass.reference_id}\n{wallet_pass.serial_number}\n")
+    assert process.returncode == ExitStatus.DONE
+    assert [json.loads(line)["exit"] for line in out.splitlines()] == [4, 0]
 
 
 def test_wedge(place: Place, scanner: Till) -> None:

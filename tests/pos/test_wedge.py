@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -26,7 +28,7 @@ def test_a_line_that_is_not_utf_8(place: Place, till: Till, variables: dict[str,
     process = till.start("wedge", "--earn", "1", "--unit", POINTS, "--guard", "0", "--json")
     assert isinstance(process.stdin, io.TextIOWrapper)
     line = f"{wallet_pass.pass_id}\n".encode()
-    process.stdin.buffer.write(line + b"\xff\xfe caf\xe9\n" + line)
+    os.write(process.stdin.fileno(), line + b"\xff\xfe caf\xe9\n" + line)
     out, err = process.communicate()
     assert (process.returncode, err) == (ExitStatus.DONE, "")
     assert [json.loads(told)["exit"] for told in out.splitlines()] == [0, 2, 0]
@@ -47,3 +49,22 @@ def test_an_input_that_fails(place: Place, till: Till, monkeypatch: pytest.Monke
     assert told.status is ExitStatus.FAILED
     assert "Input/output error" in told.err
     assert place.points_of(wallet_pass) == 1
+
+
+def test_a_wedge_that_is_interrupted(place: Place, till: Till) -> None:
+    """Interrupted from the keyboard a wedge says by exit status 3 that something is still kept, and
+    by 0 that nothing is."""
+    for words, status in (
+        (("--earn", "1", "--unit", POINTS), ExitStatus.KEPT),
+        ((), ExitStatus.DONE),
+    ):
+        interrupted = till.with_queue(f"queue-{len(words)}.sqlite3")
+        process = interrupted.start("wedge", *words, "--offline")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("K7M3-Q8TX\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+        assert (process.returncode, "Traceback" in err) == (status, False)

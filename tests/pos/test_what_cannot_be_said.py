@@ -93,3 +93,33 @@ def test_a_fault_that_nobody_foresaw(till: Till) -> None:
     assert err.startswith("passmill-pos: JSONDecodeError in ")
     assert "Zoë" not in out + err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("ending", ["\n", " ", "ü"])
+def test_an_api_key_that_is_none(till: Till, ending: str) -> None:
+    """A key that no header can hold is a wrong configuration; nothing is kept, and the key is not
+    told."""
+    till.environ["PASSMILL_API_KEY"] += ending
+    told = till.run("earn", "K7M3-Q8TX", "1", "--unit", POINTS, "--json")
+    assert (told.status, told.object["verdict"]) == (ExitStatus.USAGE, "invalid")
+    assert till.environ["PASSMILL_API_KEY"].strip() not in told.out
+    with till.queue() as queue:
+        assert queue.waiting() == 0
+
+
+def test_a_variable_that_is_not_utf_8(till: Till) -> None:
+    """Bytes in a variable that are not UTF-8 are a wrong configuration."""
+    till.environ["PASSMILL_POS_STAFF"] = "caf\udce9"
+    told = till.run("earn", "K7M3-Q8TX", "1", "--unit", POINTS, "--json")
+    assert (told.status, "staff is not UTF-8" in told.out) == (ExitStatus.USAGE, True)
+
+
+def test_what_failed_is_not_told_as_wrong(till: Till) -> None:
+    """What fails here has the verdict that its exit status says, as has what is not there."""
+    told = till.run("queue", "drop", str(uuid4()), "--json")
+    assert (told.status, told.object["verdict"]) == (ExitStatus.REFUSED, "refused")
+    database = sqlite3.connect(till.environ["PASSMILL_POS_QUEUE_FILE"])
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    told = till.run("queue", "list", "--json")
+    assert (told.status, told.object["verdict"]) == (ExitStatus.FAILED, "failed")

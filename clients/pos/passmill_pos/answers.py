@@ -14,6 +14,9 @@ Number = TypeVar("Number", bound=int)
 UNREACHED: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 """Nobody answered; whether the service heard is not known."""
 
+RIGHT_MISSING: Final = "right_missing"
+"""What a scanner that lacks a right is refused with where the service answers."""
+
 _NO_RIGHT: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 _WRONG: Final = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE"})
 # The service may do it yet: it had too much to do, or broke.
@@ -38,6 +41,11 @@ def name_of(name: Callable[[Number], str], number: Number, prefix: str) -> str:
 def refusal_name(reason: messages.RefusalReason.ValueType) -> str:
     """A RefusalReason for programs."""
     return name_of(messages.RefusalReason.Name, reason, "REFUSAL_REASON_")
+
+
+def verdict_of_refusal(reason: str) -> Verdict:
+    """What a "no" is: the service's about the pass, or about who asks."""
+    return Verdict.NO_RIGHT if reason == RIGHT_MISSING else Verdict.REFUSED
 
 
 def state_name(state: messages.ScanState.ValueType) -> str:
@@ -107,10 +115,11 @@ def outcome_of_offline_scan(result: messages.OfflineScanResult) -> Outcome:
     """What became of a scan that was told of later; of a repeated one, the first time."""
     kind = messages.OfflineScanResult
     outcome = result.outcome
+    reason = refusal_name(result.reason)
     if outcome == kind.OUTCOME_DUPLICATE and result.first_outcome:
         outcome = result.first_outcome
     verdict = {kind.OUTCOME_ACCEPTED: Verdict.DONE, kind.OUTCOME_CONFLICT: Verdict.CONFLICT}.get(
-        outcome, Verdict.REFUSED
+        outcome, verdict_of_refusal(reason)
     )
     facts: dict[str, Json] = {}
     if result.pass_id:
@@ -119,7 +128,7 @@ def outcome_of_offline_scan(result: messages.OfflineScanResult) -> Outcome:
         facts["redemption_id"] = result.redemption.redemption_id
     if result.HasField("first_use"):
         facts["first_use"] = redemption_json(result.first_use)
-    return Outcome(verdict=verdict, reason=refusal_name(result.reason), facts=facts)
+    return Outcome(verdict=verdict, reason=reason, facts=facts)
 
 
 def outcome_of_entry(
@@ -250,8 +259,9 @@ def _outcome_of_scan(
 ) -> Outcome:
     # What is neither of the two that are known is not accepted.
     is_done = outcome == messages.SCAN_OUTCOME_ACCEPTED
-    verdict = Verdict.DONE if is_done else Verdict.REFUSED
-    return Outcome(verdict=verdict, reason=refusal_name(reason), facts=facts)
+    named = refusal_name(reason)
+    verdict = Verdict.DONE if is_done else verdict_of_refusal(named)
+    return Outcome(verdict=verdict, reason=named, facts=facts)
 
 
 def _time(moment: _Moment) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import TextIOWrapper
@@ -17,9 +18,9 @@ from uuid import uuid4
 
 from passmill_client import Client, PassmillError
 from passmill_pos import arguments
-from passmill_pos.answers import is_unreached, outcome_of_error
-from passmill_pos.config import Config, ConfigWrong, config_path, read_config
-from passmill_pos.desk import RETRY_AFTER, Desk
+from passmill_pos.answers import RIGHT_MISSING, is_unreached, outcome_of_error
+from passmill_pos.config import Config, ConfigWrong, config_path, is_text, read_config
+from passmill_pos.desk import RETRY_AFTER, Desk, Done
 from passmill_pos.draining import Drain
 from passmill_pos.enrolling import enrol
 from passmill_pos.intents import Action, Intent
@@ -35,6 +36,8 @@ from passmill_pos.wedge import Wedge
 
 KEEP_DONE: Final = timedelta(days=30)
 """So long the service knows request ids."""
+
+_API_KEY: Final = re.compile(r"[!-~]+")
 
 _ACTIONS: Final = {action.value.replace("_", "-"): action for action in Action}
 
@@ -55,7 +58,7 @@ def run(parsed: argparse.Namespace, environ: Mapping[str, str]) -> ExitStatus:
     except PassmillError as error:
         return printer.failed(parsed.command, outcome_of_error(error))
     except KeyboardInterrupt:
-        return ExitStatus.DONE if parsed.command == "wedge" else ExitStatus.FAILED
+        return ExitStatus.FAILED
     except Exception as error:  # noqa: BLE001 - a till takes an exit status of 1 for a "no"
         return printer.problem(parsed.command, *_problem(error))
 
@@ -95,7 +98,9 @@ class _Counter:
             case name:
                 name_of_pass = self._named()
                 desk, _ = self._desk()
-                return self._act(desk, name_of_pass, _ACTIONS[name], key=self._parsed.key)
+                action = _ACTIONS[name]
+                done = self._act(desk, name_of_pass, action, key=self._parsed.key)
+                return self._printer.done(action.value, done)
 
     def _look(
         self, service: Service, name: PassName, *, is_offline: bool, queue: Queue | None = None
@@ -113,7 +118,7 @@ class _Counter:
                     queue.note_reached(False)
         return self._printer.failed(command, self._checks().check(name).outcome)
 
-    def _act(self, desk: Desk, name: PassName, action: Action, *, key: str | None) -> ExitStatus:
+    def _act(self, desk: Desk, name: PassName, action: Action, *, key: str | None) -> Done:
         parsed = self._parsed
         intent = Intent(
             action=action,
@@ -127,8 +132,7 @@ class _Counter:
             staff=self._config.staff if parsed.staff is None else parsed.staff,
             venue_id=self._config.venue_id,
         )
-        done = desk.do(intent, key=key or str(uuid4()), is_offline=parsed.offline)
-        return self._printer.done(action.value, done)
+        return desk.do(intent, key=key or str(uuid4()), is_offline=parsed.offline)
 
     def _reverse(self) -> ExitStatus:
         parsed = self._parsed
@@ -153,12 +157,12 @@ class _Counter:
         action = _wedge_action(parsed)
 
         def act(name: PassName) -> ExitStatus:
-            if action is not None:
-                return self._act(desk, name, action, key=None)
-            try:
-                return self._look(service, name, is_offline=parsed.offline, queue=self._queue)
-            except PassmillError as error:
-                return self._printer.failed("verify", outcome_of_error(error))
+            if action is None:
+                return self._wedge_look(service, name)
+            done = self._act(desk, name, action, key=None)
+            status = self._printer.done(action.value, done)
+            # It may lack the right for this name alone.
+            return ExitStatus.REFUSED if done.outcome.reason == RIGHT_MISSING else status
 
         def send_kept() -> None:
             if self._queue.waiting() > self._queue.of_others() and not parsed.offline:
@@ -172,11 +176,19 @@ class _Counter:
         )
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")
-        status = wedge.run(sys.stdin)
-        if status is ExitStatus.DONE:
+        with suppress(KeyboardInterrupt):
+            if wedge.run(sys.stdin) is ExitStatus.NO_RIGHT:
+                return ExitStatus.NO_RIGHT
             send_kept()
-            status = ExitStatus.KEPT if self._queue.waiting() else status
-        return status
+        return ExitStatus.KEPT if self._queue.waiting() else ExitStatus.DONE
+
+    def _wedge_look(self, service: Service, name: PassName) -> ExitStatus:
+        is_offline = self._parsed.offline
+        try:
+            status = self._look(service, name, is_offline=is_offline, queue=self._queue)
+        except PassmillError as error:
+            return self._printer.failed("verify", outcome_of_error(error))
+        return ExitStatus.REFUSED if status is ExitStatus.NO_RIGHT else status
 
     def _enrol(self) -> ExitStatus:
         parsed = self._parsed
@@ -289,6 +301,10 @@ class _Counter:
 
 
 def _connect(config: Config) -> Client:
+    if config.api_key and not _API_KEY.fullmatch(config.api_key):
+        raise ConfigWrong(
+            "api_key has characters that are in no API key: a space, the end of a line"
+        )
     try:
         return Client(
             config.address or None,
@@ -320,8 +336,7 @@ def _amount(parsed: argparse.Namespace) -> int:
 
 def _check_texts(parsed: argparse.Namespace) -> None:
     for name, value in vars(parsed).items():
-        # Bytes of the command line that are no UTF-8 come as lone surrogates.
-        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        if isinstance(value, str) and not is_text(value):
             raise ConfigWrong(f"{name.replace('_', '-')} is not UTF-8")
 
 

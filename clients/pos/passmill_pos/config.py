@@ -148,6 +148,12 @@ def write_private(path: Path, text: str) -> None:
             os.close(folder)
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8. Other bytes of command lines and variables come as lone
+    surrogates (PEP 383)."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def _checked(name: str, value: object) -> Any:
     if name in _NUMBERS:
         try:
@@ -159,6 +165,8 @@ def _checked(name: str, value: object) -> Any:
         return seconds
     if not isinstance(value, bool if name in _TRUTHS else str):
         raise ConfigWrong(f"{name} must be {'true or false' if name in _TRUTHS else 'a text'}")
+    if isinstance(value, str) and not is_text(value):
+        raise ConfigWrong(f"{name} is not UTF-8")
     return value
 
 

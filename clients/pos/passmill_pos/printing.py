@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from passmill_client import messages
-from passmill_pos.answers import pass_json, refusal_name, state_name
+from passmill_pos.answers import pass_json, refusal_name, state_name, verdict_of_refusal
 from passmill_pos.desk import Done
 from passmill_pos.draining import Drained
 from passmill_pos.intents import Entry
@@ -26,6 +26,12 @@ _SAID: Final[Mapping[Verdict, str]] = {
     Verdict.PROVISIONAL: "NOT CONFIRMED",
 }
 
+
+_VERDICT_OF_PROBLEM: Final[Mapping[ExitStatus, Verdict]] = {
+    ExitStatus.REFUSED: Verdict.REFUSED,
+    ExitStatus.USAGE: Verdict.INVALID,
+    ExitStatus.FAILED: Verdict.FAILED,
+}
 
 _SAID_IN_WORDS: Final = frozenset({"offline_check", "provisional"})
 """Facts for programs, which the message says to people."""
@@ -53,7 +59,8 @@ class Printer:
     def problem(self, command: str, message: str, status: ExitStatus) -> ExitStatus:
         """Something wrong on this side."""
         if self._as_json:
-            self._object(command, {"verdict": "invalid", "message": message}, status)
+            verdict = _VERDICT_OF_PROBLEM[status]
+            self._object(command, {"verdict": verdict.value, "message": message}, status)
         else:
             self._err.write(f"passmill-pos: {message}\n")
         return status
@@ -63,10 +70,12 @@ class Printer:
         is_good = (
             bool(answer.passes) if command == "find" else answer.state == messages.SCAN_STATE_VALID
         )
-        status = ExitStatus.DONE if is_good else ExitStatus.REFUSED
+        reason = refusal_name(answer.reason)
+        refusal = Outcome(verdict=verdict_of_refusal(reason))
+        status = ExitStatus.DONE if is_good else refusal.status
         if self._as_json:
             told: dict[str, Json] = {"state": state_name(answer.state)}
-            if reason := refusal_name(answer.reason):
+            if reason:
                 told["reason"] = reason
             told["passes"] = [
                 pass_json(each, with_names=self._with_names) for each in answer.passes
@@ -74,8 +83,8 @@ class Printer:
             self._object(command, told, status)
             return status
         if not answer.passes:
-            reason = refusal_name(answer.reason) or "unknown"
-            self._line(f"{_words(state_name(answer.state)).upper()}  {_words(reason)}")
+            said = _words(reason or "unknown")
+            self._line(f"{_words(state_name(answer.state)).upper()}  {said}")
         for each in answer.passes:
             self._pass(pass_json(each, with_names=self._with_names), is_short=command == "find")
         return status

@@ -19,9 +19,10 @@ from passmill_pos.answers import (
     outcome_of_reversed_entry,
     outcome_of_stay,
     refusal_name,
+    verdict_of_refusal,
 )
 from passmill_pos.intents import Action, Entry, Intent
-from passmill_pos.outcomes import Json, Outcome, Verdict
+from passmill_pos.outcomes import Json, Outcome
 from passmill_pos.scanned_text import NamedBy, PassName
 
 HOLD_FOR: Final = timedelta(hours=24)
@@ -139,12 +140,11 @@ class Service:
         answer = self.verify(name, venue_id=venue_id)
         if len(answer.passes) == 1:
             return answer.passes[0].pass_id
-        reason = "several_passes" if answer.passes else refusal_name(answer.reason)
+        refusal = refusal_name(answer.reason) or "unknown_code"
+        reason = "several_passes" if answer.passes else refusal
         references: list[Json] = [each.reference_id for each in answer.passes]
         facts: dict[str, Json] = {"reference_ids": references} if references else {}
-        raise NoSuchPass(
-            Outcome(verdict=Verdict.REFUSED, reason=reason or "unknown_code", facts=facts)
-        )
+        raise NoSuchPass(Outcome(verdict=verdict_of_refusal(reason), reason=reason, facts=facts))
 
     def post(self, entry: Entry) -> Outcome:
         """Posts an entry of the ledger under its key; its pass_id is known."""
