@@ -229,6 +229,29 @@ def test_a_right_that_a_scanner_lacks(place: Place, relay: Relay, tmp_path: Path
     assert [json.loads(line)["exit"] for line in out.splitlines()] == [4, 0]
 
 
+def test_what_a_scanner_may_not_keeps_back_nothing_else(
+    place: Place, relay: Relay, tmp_path: Path
+) -> None:
+    """Kept points that the scanner has no right to post stay, and are told by exit status 4; the
+    uses before and after them are told to the service."""
+    till = make_till(tmp_path, relay.address)
+    del till.environ["PASSMILL_API_KEY"]
+    till.run("enrol", place.code(rights=[messages.SCANNER_RIGHT_REDEEM]), "--name", "Gate")
+    passes = [place.issue(points=0) for _ in range(2)]
+    for wallet_pass in passes:
+        for _ in range(2):
+            till.run("earn", wallet_pass.pass_id, "1", "--unit", POINTS, "--offline")
+        words = ("redeem", wallet_pass.serial_number, "--offer", place.offer_id)
+        assert till.run(*words, "--offline").status is ExitStatus.KEPT
+    drained = till.drain()
+    assert (drained.status, drained.object["sent"]) == (ExitStatus.NO_RIGHT, 2)
+    assert (drained.object["waiting"], drained.object["stopped"]) == (4, "scanner_right_missing")
+    assert [len(place.uses_of(each)) for each in passes] == [1, 1]
+    assert relay.methods.count("BatchPostEntries") == 2
+    kept = till.run("queue", "list", "--json").objects
+    assert {each["problem"] for each in kept} == {"scanner_right_missing"}
+
+
 def test_wedge(place: Place, scanner: Till) -> None:
     """Each line is a scan and each answer a line; a code that comes twice in a row is taken once,
     nonsense is told, and the wedge goes on."""

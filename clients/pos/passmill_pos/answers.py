@@ -68,6 +68,11 @@ def is_crowded(error: PassmillError) -> bool:
     return error.code.name == "RESOURCE_EXHAUSTED"
 
 
+def is_right_missing(error: PassmillError) -> bool:
+    """Whether the key is good, but its scanner has not got the right to this."""
+    return error.reason == "SCANNER_RIGHT_MISSING"
+
+
 def outcome_of_error(error: PassmillError) -> Outcome:
     """A failed call."""
     code = error.code.name

@@ -15,7 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from passmill_client import PassmillError
-from passmill_pos.answers import is_crowded, is_undecided, is_unreached, outcome_of_error
+from passmill_pos.answers import (
+    is_crowded,
+    is_right_missing,
+    is_undecided,
+    is_unreached,
+    outcome_of_error,
+)
 from passmill_pos.intents import ONLINE, REVERSALS, SCANS, Action, Entry, EntryState, PayStep
 from passmill_pos.outcomes import Outcome, Verdict
 from passmill_pos.queue_file import Overtaken, Queue
@@ -62,6 +68,8 @@ class _Tally:
     left: list[Entry] = field(default_factory=list)
     finished: list[Entry] = field(default_factory=list)
     stuck: list[Entry] = field(default_factory=list)
+    lacking: dict[str, Outcome] = field(default_factory=dict)
+    """Of what is stuck, by its key: what this scanner has not got the right to."""
 
 
 class _Stop(Exception):
@@ -121,6 +129,10 @@ class Drain:
 
     def _told(self, tally: _Tally, stopped: Outcome | None) -> Drained:
         self._queue.give_back(tally.stuck)
+        for entry in tally.stuck:
+            if lacking := tally.lacking.get(entry.key):
+                self._queue.give_back([entry], problem=lacking.reason)
+                stopped = stopped or lacking
         return Drained(finished=tuple(tally.finished), stopped=stopped, stuck=len(tally.stuck))
 
     def _send(self, entries: Sequence[Entry], tally: _Tally) -> Outcome | None:
@@ -170,8 +182,9 @@ class Drain:
         try:
             self._deliver(entries, tally)
         except PassmillError as error:
-            if len(entries) == 1 or _is_for_all(error):
-                self._failed(entries[0], error, tally)
+            if len(entries) == 1 or _is_for_all(error) or is_right_missing(error):
+                for entry in entries:
+                    self._failed(entry, error, tally)
                 return
             middle = len(entries) // 2
             self._send_together(entries[:middle], tally)
@@ -179,6 +192,10 @@ class Drain:
 
     def _failed(self, entry: Entry, error: PassmillError, tally: _Tally) -> None:
         outcome = outcome_of_error(error)
+        if is_right_missing(error):
+            tally.stuck.append(entry)
+            tally.lacking[entry.key] = outcome
+            return
         if _is_for_all(error):
             raise _Stop(outcome) from None
         if is_undecided(error):
@@ -242,12 +259,9 @@ class Drain:
 
 
 def _is_for_all(error: PassmillError) -> bool:
-    """Whether the next call would fare no better: nobody answers, has the right, or has time."""
-    return (
-        is_unreached(error)
-        or is_crowded(error)
-        or outcome_of_error(error).verdict is Verdict.NO_RIGHT
-    )
+    """Whether the next call would fare no better: nobody answers, knows the key, or has time."""
+    is_unknown = outcome_of_error(error).verdict is Verdict.NO_RIGHT and not is_right_missing(error)
+    return is_unreached(error) or is_crowded(error) or is_unknown
 
 
 def _kind_of_run(entry: Entry) -> tuple[str, str]:
