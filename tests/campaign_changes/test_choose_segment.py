@@ -211,9 +211,7 @@ def typed(condition: Condition) -> ValueCondition:
 async def read_all(tx: Transaction, runner: ShardRunner, segment: Segment) -> set[str]:
     """The passes of all pages."""
     campaign = await runner.draft(ALL, segment=segment)
-    pages = await open_segment(
-        tx, campaign.definition, codec=ProtoTemplateCodec(), created_until=None
-    )
+    pages = await open_segment(tx, campaign.definition, codec=ProtoTemplateCodec(), now=NOON)
     found: set[str] = set()
     resume_after: str | None = None
     while True:

@@ -137,7 +137,7 @@ async def test_a_segment_is_read_as_it_was_written(
 ) -> None:
     """Whatever its tags and bounds, a definition is read from what was stored of it."""
     last_seen = LastSeen(since=since, before=before, never=never)
-    segment = Segment(tags=tuple(tags), last_seen=last_seen)
+    segment = Segment(tags=tuple(tags), tiers=tuple(tags), last_seen=last_seen)
     definition = Definition(action=VoidAction(reason=""), segment=segment)
     assert definition_from_json(definition_to_json(definition)) == definition
 
@@ -145,6 +145,6 @@ async def test_a_segment_is_read_as_it_was_written(
 async def test_what_earlier_releases_stored_is_read() -> None:
     """A definition without the parts that came later has none of them."""
     stored = definition_to_json(Definition(action=VoidAction(reason=""), segment=Segment()))
-    old = stored.replace('"tags":[],"last_seen":null,', "")
+    old = stored.replace('"tags":[],"tiers":[],"last_seen":null,', "")
     assert old != stored
     assert definition_from_json(old).segment == Segment()

@@ -73,14 +73,15 @@ def test_passes_are_previewed_changed_taken_back_and_voided(
 
 
 def test_what_cannot_be_chosen_is_told(command_line: CommandLine) -> None:
-    """A segment of everything, an unknown slot, a value of another type and a condition that is
-    none are refused before anything is made."""
+    """A segment of everything, an unknown slot or tier, a value of another type and a condition that
+    is none are refused before anything is made."""
     template = ("--template", command_line.club.template_id)
     for arguments, told in [
         (("void", "--reason", "x"), "every pass there is"),
         (("update",), "--template"),
         (("notify", *template), "--slot"),
         (("update", *template, "--where", "beans>=7"), "has no slot 'beans'"),
+        (("update", *template, "--in-tier", "gold"), "no program has a tier of this name"),
         (("update", *template, "--where", "points>=many"), "no whole number"),
         (("update", *template, "--where", "points"), "SLOT>=VALUE"),
         (("update", *template, "--set", "level=Gold", "--where", "points>7"), "SLOT>=VALUE"),

@@ -83,6 +83,7 @@ def _segment_json(segment: Segment) -> dict[str, object]:
         "campaign_id": _text(segment.campaign_id),
         "external_id_system": segment.external_id_system,
         "tags": list(segment.tags),
+        "tiers": list(segment.tiers),
         "last_seen": None if segment.last_seen is None else _last_seen_json(segment.last_seen),
         "values": [
             [each.slot, each.any_of, each.at_least, each.less_than] for each in segment.values
@@ -173,6 +174,7 @@ def _segment(stored: Mapping[str, Any]) -> Segment:
         campaign_id=None if campaign_id is None else CampaignId(campaign_id),
         external_id_system=stored["external_id_system"],
         tags=tuple(stored.get("tags") or ()),
+        tiers=tuple(stored.get("tiers") or ()),
         last_seen=_last_seen(stored.get("last_seen")),
         values=tuple(
             ValueCondition(slot=slot, any_of=any_of, at_least=at_least, less_than=less_than)

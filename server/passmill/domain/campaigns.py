@@ -160,8 +160,8 @@ class LastSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Chooses passes that are not voided; every part that is not None narrows it. `tags`: one of
-    them, any when empty."""
+    """Chooses passes that are not voided; every part that is not None narrows it. `tags`, `tiers`:
+    one of them, any when empty."""
 
     program_id: ProgramId | None = None
     template_id: TemplateId | None = None
@@ -171,6 +171,7 @@ class Segment:
     campaign_id: CampaignId | None = None
     external_id_system: str | None = None
     tags: Sequence[str] = ()
+    tiers: Sequence[str] = ()
     last_seen: LastSeen | None = None
     values: Sequence[ValueCondition] = ()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from passmill.domain.balance_units import Tier
 from passmill.domain.campaigns import ValueCondition
 from passmill.domain.ids import RevisionId
 from passmill.domain.money import Money
@@ -36,6 +37,14 @@ class TypedCondition:
     any_of: Sequence[Value]
     at_least: Value | None
     less_than: Value | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """The tiers of a program, the lowest first, and the revisions that its passes show."""
+
+    tiers: Sequence[Tier]
+    revision_ids: Sequence[RevisionId]
 
 
 class MisfitCondition(ValueError):
@@ -76,6 +85,22 @@ def check_conditions(
                 misfits.append(str(error))
         if len(misfits) == len(slots):
             problems.append(FieldError(path=f"segment.values[{index}]", message=misfits[-1]))
+    if problems:
+        raise AppError(
+            reason=Reason.INVALID_CAMPAIGN,
+            message=f"{problems[0].path}: {problems[0].message}",
+            fields=problems,
+        )
+
+
+def check_tiers(wanted: Sequence[str], ladders: Iterable[Ladder]) -> None:
+    """AppError INVALID_CAMPAIGN that names each tier which none of these programs has."""
+    known = {tier.tier for ladder in ladders for tier in ladder.tiers}
+    problems = [
+        FieldError(path=f"segment.tiers[{index}]", message="no program has a tier of this name")
+        for index, name in enumerate(wanted)
+        if name not in known
+    ]
     if problems:
         raise AppError(
             reason=Reason.INVALID_CAMPAIGN,

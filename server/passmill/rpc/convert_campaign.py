@@ -116,6 +116,7 @@ def segment_from_proto(message: campaign_pb2.Segment) -> Segment:
         campaign_id=parse_campaign_id(message.campaign_id) if message.campaign_id else None,
         external_id_system=message.external_id_system or None,
         tags=canonical_tags(message.tags),
+        tiers=tuple(message.tiers),
         last_seen=_last_seen(message.last_seen) if message.HasField("last_seen") else None,
         values=tuple(
             _condition(each, path=f"segment.values[{index}]")
@@ -246,6 +247,7 @@ def _segment_to_proto(segment: Segment) -> campaign_pb2.Segment:
         campaign_id=_text(segment.campaign_id),
         external_id_system=segment.external_id_system or "",
         tags=segment.tags,
+        tiers=segment.tiers,
         values=[_condition_to_proto(each) for each in segment.values],
     )
     if segment.last_seen is not None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, assert_never
 from uuid import UUID
 
 from passmill.domain.campaigns import LastSeen, Segment
 from passmill.domain.ids import PassId, ProgramId, RevisionId, TemplateId
+from passmill.domain.ledger import EntryKind
 from passmill.domain.money import Money
 from passmill.domain.passes import PassState
-from passmill.domain.segments import TypedCondition
+from passmill.domain.segments import Ladder, TypedCondition
 from passmill.domain.template_life import TemplateCodec
 from passmill.domain.values import Slot, Value
+from passmill.store.balance_units import list_tiers
 from passmill.store.database import Transaction
 
 # So many passes are looked at by one statement: some tens of milliseconds.
@@ -37,6 +39,20 @@ _LAST_SEEN: Final = (
     "(SELECT max(d.last_seen_time) FROM registrations g JOIN devices d"
     " ON d.tenant_id = g.tenant_id AND d.device_number = g.device_number"
     " WHERE g.tenant_id = $1 AND g.pass_id = p.pass_id AND g.remove_time IS NULL)"
+)
+_ACCOUNT: Final = (
+    "(SELECT coalesce((SELECT a.account_id FROM pass_accounts a"
+    " WHERE a.tenant_id = $1 AND a.pass_id = p.pass_id), p.pass_id)) AS account(id)"
+)
+_EARNED: Final = (
+    "coalesce((SELECT b.earned FROM balances b WHERE b.tenant_id = $1"
+    " AND b.account_id = account.id AND b.unit = {unit}::text), 0)"
+)
+_EARNED_SINCE: Final = (
+    "coalesce((SELECT sum(e.amount)::bigint FROM ledger_entries e WHERE e.tenant_id = $1"
+    " AND e.account_id = account.id AND e.unit = {unit}::text AND e.kind = {kind}"
+    " AND e.occur_time >= {since}::timestamptz AND NOT EXISTS (SELECT FROM ledger_entries r"
+    " WHERE r.tenant_id = $1 AND r.reversed_entry_id = e.entry_id)), 0)"
 )
 # An instant is stored as RFC 3339 with whole seconds. PostgreSQL takes offsets below 16 hours only,
 # so it is put together by hand.
@@ -77,6 +93,41 @@ async def read_revision_slots(
     return {RevisionId(row["revision_id"]): codec.decode(row["content"]).slots for row in rows}
 
 
+async def read_ladders(
+    tx: Transaction,
+    wanted: Sequence[str],
+    *,
+    program_id: ProgramId | None,
+    template_id: TemplateId | None,
+) -> list[Ladder]:
+    """The programs with a tier of such a name, of those that a segment narrowed so may meet."""
+    if not wanted:
+        return []
+    rows = await tx.fetch(
+        """
+        SELECT t.program_id, array_agg(DISTINCT r.revision_id) AS revision_ids
+        FROM templates t JOIN template_revisions r
+            ON r.tenant_id = t.tenant_id AND r.template_id = t.template_id
+        WHERE t.tenant_id = $1 AND ($2::uuid IS NULL OR t.program_id = $2)
+            AND ($3::uuid IS NULL OR t.template_id = $3) AND EXISTS (
+                SELECT FROM tiers s WHERE s.tenant_id = $1 AND s.program_id = t.program_id
+                    AND s.tier = ANY($4::text[]))
+        GROUP BY t.program_id
+        """,
+        tx.tenant_id,
+        program_id,
+        template_id,
+        list(wanted),
+    )
+    return [
+        Ladder(
+            tiers=await list_tiers(tx, ProgramId(row["program_id"])),
+            revision_ids=row["revision_ids"],
+        )
+        for row in rows
+    ]
+
+
 class SegmentQuery:
     """The statement that looks at one window of a tenant's passes."""
 
@@ -88,12 +139,15 @@ class SegmentQuery:
         *,
         revision_ids: Sequence[RevisionId] | None,
         conditions: Sequence[Sequence[TypedCondition]],
+        ladders: Sequence[Ladder],
         created_until: datetime | None,
+        now: datetime,
         window_passes: int = WINDOW_PASSES,
     ) -> None:
         """`revision_ids`: those whose passes count, None for all. `conditions`: a pass must meet
-        one reading of each. `created_until`: later passes do not count. `window_passes`: so many
-        are looked at by one statement."""
+        one reading of each. `ladders`: of the programs that have tiers of the segment's; a pass has
+        the tier that it has `now`. `created_until`: later passes do not count. `window_passes`: so
+        many are looked at by one statement."""
         self._window_passes = window_passes
         # $1 is the tenant, $2 and $3 are what the window is made of.
         self._arguments: list[object] = []
@@ -113,6 +167,8 @@ class SegmentQuery:
             parts.append(_HAS_TAG.format(tags=self._bind(list(segment.tags))))
         if segment.last_seen is not None:
             parts.append(self._was_seen(segment.last_seen))
+        if segment.tiers:
+            parts.append(self._is_in_tier(segment.tiers, ladders, now))
         parts += [self._meets(readings) for readings in conditions]
         self._condition = " AND ".join(parts)
 
@@ -161,6 +217,33 @@ class SegmentQuery:
         seen = " AND ".join(within) or ("false" if wanted.never else "seen.at IS NOT NULL")
         never = "seen.at IS NULL" if wanted.never else "false"
         return f"(SELECT coalesce({seen}, false) OR {never} FROM {_LAST_SEEN} AS seen(at))"  # noqa: S608 - as above
+
+    def _is_in_tier(self, wanted: Sequence[str], ladders: Sequence[Ladder], now: datetime) -> str:
+        # From the top: the highest tier that was reached is the pass's.
+        cases: list[str] = []
+        for ladder in ladders:
+            unit = self._bind(ladder.tiers[0].unit)
+            earned = [
+                f"{self._earned(days, unit, now)} AS within_{days}"
+                for days in {tier.within_days for tier in ladder.tiers}
+            ]
+            steps = [
+                f"WHEN earned.within_{tier.within_days} >= {self._bind(tier.at_least)}::bigint"
+                f" THEN {str(tier.tier in wanted).lower()}"
+                for tier in reversed(ladder.tiers)
+            ]
+            # The offset keeps what was earned from being looked up for each step.
+            found = f"{_ACCOUNT} CROSS JOIN LATERAL (SELECT {', '.join(earned)} OFFSET 0) AS earned"
+            reached = f"(SELECT CASE {' '.join(steps)} ELSE false END FROM {found})"  # noqa: S608 - as above
+            revisions = self._bind(list(ladder.revision_ids))
+            cases.append(f"WHEN p.revision_id = ANY({revisions}::bigint[]) THEN {reached}")
+        return f"CASE {' '.join(cases)} ELSE false END" if cases else "false"
+
+    def _earned(self, within_days: int, unit: str, now: datetime) -> str:
+        if not within_days:
+            return _EARNED.format(unit=unit)
+        since = self._bind(now - timedelta(days=within_days))
+        return _EARNED_SINCE.format(unit=unit, since=since, kind=EntryKind.EARN.value)
 
     def _meets(self, readings: Sequence[TypedCondition]) -> str:
         # CASE, as AND promises no order: no value is read as what it is not, whatever a slot of

@@ -58,6 +58,7 @@ class ChooseSegment:
             tx,
             campaign.definition,
             codec=self._codec,
+            now=campaign.start_time or self._clock.now(),
             created_until=campaign.start_time,
             window_passes=self._window_passes,
         )

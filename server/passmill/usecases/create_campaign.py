@@ -26,9 +26,9 @@ from passmill.domain.campaigns import (
 from passmill.domain.claims import LinkPlan
 from passmill.domain.clock import Clock
 from passmill.domain.display_names import admit_display_name
-from passmill.domain.ids import CampaignId, new_uuid
+from passmill.domain.ids import CampaignId, TemplateId, new_uuid
 from passmill.domain.passes import Holder, PassDraft
-from passmill.domain.segments import check_conditions
+from passmill.domain.segments import check_conditions, check_tiers
 from passmill.domain.template_life import TemplateCodec
 from passmill.domain.templates import TemplateContent
 from passmill.domain.templates.placeholders import parse_text, placeholder_names
@@ -39,7 +39,7 @@ from passmill.store.campaigns import get_campaign, insert_campaign
 from passmill.store.database import Database, Transaction
 from passmill.store.outbox import insert_event
 from passmill.store.programs import get_program
-from passmill.store.segments import read_revision_slots
+from passmill.store.segments import read_ladders, read_revision_slots
 from passmill.store.templates import get_bare_template
 from passmill.usecases.campaign_view import CampaignView, view_campaign
 from passmill.usecases.load_revision import LoadRevision
@@ -202,9 +202,23 @@ class CreateCampaign:
                 number=segment.revision,
                 codec=self._codec,
             )
+            ladders = await read_ladders(
+                tx,
+                segment.tiers,
+                program_id=segment.program_id,
+                template_id=_met_template(definition.action, segment),
+            )
         if isinstance(definition.action, IssueAction):
             raise _invalid("segment", "passes are issued to recipients; leave the segment out")
         check_conditions(segment.values, slots)
+        check_tiers(segment.tiers, ladders)
+
+
+def _met_template(action: CampaignAction, segment: Segment) -> TemplateId | None:
+    """The one template whose passes can be meant; None where it may be any."""
+    if segment.template_id is None and isinstance(action, UpdateAction | NotifyAction):
+        return action.revision.template_id
+    return segment.template_id
 
 
 def _pinned(loaded: LoadedRevision) -> PinnedRevision:

@@ -195,7 +195,8 @@ class PreviewCampaign:
         )
 
     async def _segment_audience(self, tx: Transaction, campaign: Campaign) -> _Audience:
-        pages = await open_segment(tx, campaign.definition, codec=self._codec, created_until=None)
+        now = self._clock.now()
+        pages = await open_segment(tx, campaign.definition, codec=self._codec, now=now)
         count = 0
         targets: list[Target] = []
         resume_after: str | None = None

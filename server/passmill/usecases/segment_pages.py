@@ -14,7 +14,7 @@ from passmill.domain.segments import type_conditions
 from passmill.domain.template_life import TemplateCodec
 from passmill.store.database import Transaction
 from passmill.store.recipient_streams import list_streams, read_chunks
-from passmill.store.segments import WINDOW_PASSES, SegmentQuery, read_revision_slots
+from passmill.store.segments import WINDOW_PASSES, SegmentQuery, read_ladders, read_revision_slots
 
 _ISSUED_AT_ONCE: Final = 5_000
 
@@ -41,12 +41,13 @@ async def open_segment(
     definition: Definition,
     *,
     codec: TemplateCodec,
-    created_until: datetime | None,
+    now: datetime,
+    created_until: datetime | None = None,
     window_passes: int = WINDOW_PASSES,
 ) -> SegmentPages:
-    """The passes that the definition's segment chooses, not those issued after `created_until`;
-    `window_passes` are looked at for a page. An update or a notice is about the passes of its
-    template alone."""
+    """The passes that the definition's segment chooses, not those issued after `created_until`,
+    with the tiers that they have `now`; `window_passes` are looked at for a page. An update or a
+    notice is about the passes of its template alone."""
     segment = definition.segment
     if segment is None:
         raise ValueError("This campaign takes recipients.")
@@ -74,7 +75,11 @@ async def open_segment(
         segment,
         revision_ids=list(revisions) if is_narrowed else None,
         conditions=type_conditions(conditions, revisions),
+        ladders=await read_ladders(
+            tx, segment.tiers, program_id=segment.program_id, template_id=template_id
+        ),
         created_until=created_until,
+        now=now,
         window_passes=window_passes,
     )
     if segment.campaign_id is not None:

@@ -58,6 +58,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--with-tag", action="append", default=[], metavar="TAG", help="one of those given"
     )
     segment.add_argument(
+        "--in-tier", action="append", default=[], metavar="TIER", help="one of those given"
+    )
+    segment.add_argument(
         "--seen-since", type=moment, metavar="TIME", help="a device that has it was heard of"
     )
     segment.add_argument("--seen-before", type=moment, metavar="TIME", help="and not later")
@@ -101,6 +104,7 @@ def _create(client: Client, parsed: argparse.Namespace) -> int:
                 campaign_id=parsed.of_campaign,
                 external_id_system=parsed.with_id_in,
                 tags=parsed.with_tag,
+                tiers=parsed.in_tier,
                 seen_since=parsed.seen_since,
                 seen_before=parsed.seen_before,
                 never_seen=parsed.never_seen,

@@ -28,6 +28,7 @@ class SegmentOptions:
     campaign_id: str
     external_id_system: str
     tags: Sequence[str]
+    tiers: Sequence[str]
     seen_since: datetime | None
     seen_before: datetime | None
     never_seen: bool
@@ -106,6 +107,7 @@ def _segment(client: Client, options: CreateOptions) -> messages.Segment:
         campaign_id=chosen.campaign_id,
         external_id_system=chosen.external_id_system,
         tags=chosen.tags,
+        tiers=chosen.tiers,
     )
     if chosen.seen_since or chosen.seen_before or chosen.never_seen:
         segment.last_seen.CopyFrom(
