@@ -279,29 +279,6 @@ async def test_without_an_identity_nothing_is_written(runner: ShardRunner) -> No
     assert (await runner.serve(campaign)).succeeded == 2
 
 
-async def test_a_notice_is_set_in_each_pass_own_revision(runner: ShardRunner) -> None:
-    """A notice sets its slot on passes of the template and leaves each in its revision; where the
-    revision has no such slot the pass fails with the field's name."""
-    club = runner.club
-    news = Slot(name="news", type=SlotType.TEXT)
-    old = await club.issue()
-    number = await club.tenant.publish(club.template_id, small_card(news))
-    new = await club.issue()
-    served = await runner.change(
-        await runner.notify_action("news", "Open on Sunday"), rows_of([old, new])
-    )
-    assert (served.succeeded, served.failed) == (1, 1)
-    assert served.reasons == {0: "INVALID_VALUES"}
-    assert 'values["news"]' in served.failures[0].message
-    now = await club.get(new)
-    assert (now.revision, now.values["news"]) == (number, value("Open on Sunday"))
-    assert "Open on Sunday" in str(verify(await club.bundle(new), authority()))
-    [event] = await club.tenant.fetch(
-        "SELECT detail FROM outbox WHERE kind = 'campaign.shard_done'"
-    )
-    assert '"notify"' in event["detail"]
-
-
 async def test_a_retry_serves_those_it_names(runner: ShardRunner) -> None:
     """A retry's shard changes the recipients that it names and no other of its range, and what it
     serves is no failure any more."""

@@ -73,8 +73,8 @@ def test_passes_are_previewed_changed_taken_back_and_voided(
 
 
 def test_what_cannot_be_chosen_is_told(command_line: CommandLine) -> None:
-    """A segment of everything, an unknown slot or tier, a value of another type and a condition that
-    is none are refused before anything is made."""
+    """A segment of everything, an unknown slot or tier, a value of another type and a condition
+    that is none are refused before anything is made."""
     template = ("--template", command_line.club.template_id)
     for arguments, told in [
         (("void", "--reason", "x"), "every pass there is"),

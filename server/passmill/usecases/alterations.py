@@ -13,7 +13,8 @@ from passmill.domain.campaigns import NotifyAction, UpdateAction
 from passmill.domain.ids import RevisionId
 from passmill.domain.merging import merge_values
 from passmill.domain.passes import Holder, PassState, WalletPass
-from passmill.domain.values import SlotType, Value, values_from_json, values_to_json
+from passmill.domain.templates import tells_changes
+from passmill.domain.values import Slot, SlotType, Value, values_from_json, values_to_json
 from passmill.errors import AppError, FieldError, Reason, etag_mismatch
 from passmill.signing.revisions import LoadedRevision
 from passmill.store.passes import ListedPass
@@ -69,28 +70,22 @@ def altered_by_update(action: UpdateAction, after: LoadedRevision, ledger_slots:
 
 def altered_by_notice(action: NotifyAction, ledger_slots: Set[str]) -> Alter:
     """Sets one text slot of a pass, in the revision it shows. AppError NOT_FOUND for a pass of
-    another template, PASS_ERASED, PASS_VOIDED, INVALID_VALUES when its revision cannot show the
-    message, or shows the ledger there."""
+    another template, PASS_ERASED, PASS_VOIDED, INVALID_VALUES when no lock screen would show the
+    message: the pass's revision cannot, the ledger is shown there, or the message is no news."""
+    slots: dict[RevisionId, Slot] = {}
 
     def alter(_: Target, listed: ListedPass, revisions: Revisions) -> Alteration | None:
         current = listed.wallet_pass
         _require_changeable(listed, action.revision.template_id)
         loaded = revisions[current.revision_id]
-        if not any(
-            slot.name == action.slot and slot.type is SlotType.TEXT for slot in loaded.content.slots
-        ):
-            raise invalid_values(
-                [
-                    FieldError(
-                        path=f'values["{action.slot:.64}"]',
-                        message=f"revision {listed.revision_number}, which the pass shows, has no"
-                        " text slot of this name",
-                    )
-                ]
-            )
+        slot = slots.get(current.revision_id)
+        if slot is None:  # once for all passes that show this revision
+            slot = slots[current.revision_id] = _telling_slot(loaded, action.slot)
         own = stored_values(loaded, current)
         if wrong := not_the_ledgers(own, {action.slot: action.message}, ledger_slots):
             raise invalid_values(wrong)
+        if own.get(action.slot, slot.default_value) == action.message:
+            raise _untold(action.slot, "the pass shows this already, so no phone would tell of it")
         values = {**own, action.slot: action.message}
         return _checked(
             loaded,
@@ -103,6 +98,20 @@ def altered_by_notice(action: NotifyAction, ledger_slots: Set[str]) -> Alter:
         )
 
     return alter
+
+
+def _telling_slot(loaded: LoadedRevision, name: str) -> Slot:
+    slot = next((each for each in loaded.content.slots if each.name == name), None)
+    shown = f"revision {loaded.revision.number}, which the pass shows, has no"
+    if slot is None or slot.type is not SlotType.TEXT:
+        raise _untold(name, f"{shown} text slot of this name")
+    if not tells_changes(loaded.content, name):
+        raise _untold(name, f"{shown} field with a change message for this slot")
+    return slot
+
+
+def _untold(slot_name: str, message: str) -> AppError:
+    return invalid_values([FieldError(path=f'values["{slot_name:.64}"]', message=message)])
 
 
 def altered_by_voiding(reason: str) -> Alter:

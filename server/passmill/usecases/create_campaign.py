@@ -30,8 +30,7 @@ from passmill.domain.ids import CampaignId, TemplateId, new_uuid
 from passmill.domain.passes import Holder, PassDraft
 from passmill.domain.segments import check_conditions, check_tiers
 from passmill.domain.template_life import TemplateCodec
-from passmill.domain.templates import TemplateContent
-from passmill.domain.templates.placeholders import parse_text, placeholder_names
+from passmill.domain.templates import TemplateContent, tells_changes
 from passmill.domain.values import InvalidValue, SlotType, Value, admit_value
 from passmill.errors import AppError, FieldError, Reason, invalid_field
 from passmill.signing.revisions import LoadedRevision
@@ -234,18 +233,14 @@ def _check_links(plan: LinkPlan, now: datetime) -> None:
 
 
 def _check_notice(content: TemplateContent, wanted: WantedNotice) -> str:
-    """The message to set. A lock screen shows a new value of a field that has a change message
-    (https://developer.apple.com/documentation/walletpasses/passfieldcontent)."""
+    """The message to set, where a lock screen would show it."""
     path = "action.notify.slot"
     slot = next((slot for slot in content.slots if slot.name == wanted.slot), None)
     if slot is None:
         raise _invalid(path, "the template has no slot of this name")
     if slot.type is not SlotType.TEXT:
         raise _invalid(path, "the slot does not hold text")
-    if not any(
-        each.change_message and slot.name in placeholder_names(parse_text(each.value))
-        for each in content.fields
-    ):
+    if not tells_changes(content, slot.name):
         raise _invalid(path, "no field with a change message shows this slot")
     try:
         message = admit_value(slot, wanted.message)

@@ -36,7 +36,7 @@ from passmill.domain.templates.content import (
 )
 from passmill.domain.templates.findings import Finding, FindingCode, Severity
 from passmill.domain.templates.sharing import SharingExcess, SharingPolicy
-from passmill.domain.templates.text_uses import used_barcode_kind
+from passmill.domain.templates.text_uses import tells_changes, used_barcode_kind
 from passmill.domain.templates.value_rules import (
     CheckedValues,
     ValueRules,
@@ -89,5 +89,6 @@ __all__ = [
     "ValueRules",
     "check_values",
     "compile_value_rules",
+    "tells_changes",
     "used_barcode_kind",
 ]

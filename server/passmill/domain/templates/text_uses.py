@@ -38,6 +38,12 @@ def used_barcode_kind(content: TemplateContent) -> BarcodeKind | None:
     return None
 
 
+def tells_changes(content: TemplateContent, slot_name: str) -> bool:
+    """Whether a lock screen tells of a new value of this slot: a field that has a change message
+    shows it (https://developer.apple.com/documentation/walletpasses/passfieldcontent)."""
+    return any(each.change_message and slot_name in _names(each.value) for each in content.fields)
+
+
 def _names(text: str) -> list[str]:
     try:
         return placeholder_names(parse_text(text))
