@@ -143,6 +143,32 @@ async def test_a_roll_back_waits_for_the_shard_at_work(service: Service, rowing_
     assert [(await rowing_club.get(each)).version for each in issued] == [1, 1]
 
 
+async def test_a_campaign_is_taken_back_once(runner: ShardRunner) -> None:
+    """Another call to take a campaign back is refused and names the roll-back there is, running or
+    ended; when that was cancelled half way, another one takes the rest back."""
+    club = runner.club
+    issued = await issue_many(club, 3)
+    campaign = await runner.begin(
+        await runner.draft(await runner.update_action(tier="Gold"), rows_of(issued))
+    )
+    await runner.serve(campaign)
+    first = await runner.take_back(campaign)
+    for is_served in (False, True):
+        if is_served:
+            await runner.serve(first)
+        with pytest.raises(AppError, match="CAMPAIGN_STATE") as caught:
+            await runner.take_back(campaign)
+        assert caught.value.metadata["roll_back_campaign_id"] == str(first.campaign_id)
+        assert str(first.campaign_id) in caught.value.message
+    assert (await runner.take_back(first)).rolls_back == first.campaign_id
+    await club.tenant.fetch(
+        "UPDATE campaigns SET state = $2 WHERE campaign_id = $1",
+        first.campaign_id,
+        CampaignState.CANCELLED,
+    )
+    assert (await runner.take_back(campaign)).rolls_back == campaign.campaign_id
+
+
 async def test_what_cannot_be_taken_back_is_refused(runner: ShardRunner) -> None:
     """Campaigns that issue or void, and those that have not begun, are refused and stay as they
     are."""

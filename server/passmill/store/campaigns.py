@@ -78,6 +78,19 @@ async def is_rolled_back(tx: Transaction, campaign_id: CampaignId) -> bool:
     return found
 
 
+async def find_roll_back(tx: Transaction, campaign_id: CampaignId) -> CampaignId | None:
+    """The campaign that takes it back, or has; none that was cancelled."""
+    found = await tx.fetch_value(
+        "SELECT campaign_id FROM campaigns WHERE tenant_id = $1 AND rolls_back = $2"
+        " AND state NOT IN ($3, $4) LIMIT 1",
+        tx.tenant_id,
+        campaign_id,
+        CampaignState.CANCELLING,
+        CampaignState.CANCELLED,
+    )
+    return None if found is None else CampaignId(UUID(int=found.int))
+
+
 async def find_to_forget(
     tx: Transaction, *, ended_before: datetime
 ) -> tuple[TenantId, CampaignId] | None:

@@ -42,7 +42,8 @@ class RollBackCampaign:
         cancelled with the same commit: from then on it changes nothing more.
 
         AppError NOT_FOUND, INVALID_CAMPAIGN for one that issues or voids, CAMPAIGN_STATE for one
-        that has not begun, REQUEST_ID_REUSED.
+        that has not begun, or that another takes back already and is not cancelled,
+        REQUEST_ID_REUSED.
         """
 
         async def work(tx: Transaction) -> CampaignView:
@@ -53,6 +54,7 @@ class RollBackCampaign:
                     reason=Reason.INVALID_CAMPAIGN,
                     message="Only campaigns that update or notify can be taken back.",
                 )
+            await _require_first(tx, source)
             now = self._clock.now()
             await _require_over(tx, source, now=now)
             campaign = Campaign(
@@ -80,6 +82,18 @@ class RollBackCampaign:
             return await view_campaign(tx, await begin(tx, campaign, now=now), now=now)
 
         return await self._mutator.run(mutation, work)
+
+
+async def _require_first(tx: Transaction, source: Campaign) -> None:
+    """What was taken back is no longer as the source left it: a second time all would fail."""
+    first = await campaigns.find_roll_back(tx, source.campaign_id)
+    if first is not None:
+        raise AppError(
+            reason=Reason.CAMPAIGN_STATE,
+            message=f"The campaign {first} takes it back already, or has. What failed there"
+            " RetryRecipients of that campaign tries again.",
+            metadata={"state": source.state.name, "roll_back_campaign_id": str(first)},
+        )
 
 
 async def _require_over(tx: Transaction, source: Campaign, *, now: datetime) -> None:
