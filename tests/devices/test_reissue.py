@@ -17,7 +17,7 @@ from passmill.domain.ids import PassId
 from passmill.domain.templates import SharingExcess
 from passmill.errors import AppError, Reason
 from passmill.usecases.issue_passes import IssuePasses
-from passmill.usecases.mutation import Answer
+from passmill.usecases.mutation import Answer, Mutation, Mutator
 from passmill.v1 import template_service_pb2
 from passmill.v1.wallet_pass_pb2 import Holder, Pass
 from tests.support.balances import open_till
@@ -165,6 +165,34 @@ async def test_an_honest_holder_keeps_the_pass(
     assert await reissue(worker, club, issued) is not None
     assert (await states(club))[issued.pass_id] == "shared"
     assert second.name in await holders_of(club, issued)
+
+
+async def test_a_device_that_comes_between_count_and_end(
+    registry: Registry, worker: WorkerServices, club: Club, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that registers once the others were counted, and found that the pass was looked at,
+    is not forgotten: there is another look, a minute later."""
+    issued, [*_, third] = await share(registry, club)
+    await registry.unregister(third, club, issued)
+    replay = Mutator.replay
+
+    async def register_first(mutator: Mutator, mutation: Mutation[Any]) -> Answer | None:
+        if mutation.method == "ReissuePass":  # it was counted
+            await registry.register(Device(), club, issued)
+        return await replay(mutator, mutation)
+
+    monkeypatch.setattr(Mutator, "replay", register_first)
+    assert await reissue(worker, club, issued) is None
+    monkeypatch.undo()
+    assert await club.tenant.count("pass_reissues") == 1
+    [jobs] = await club.tenant.fetch(
+        "SELECT count(*) AS count FROM pgqueuer.pgqueuer WHERE entrypoint = 'pass_reissue'"
+        " AND position(convert_to($1, 'UTF8') IN payload) > 0",
+        issued.pass_id,
+    )
+    assert jobs["count"] == 2
+    assert await reissue(worker, club, issued) is not None
+    assert (await states(club))[issued.pass_id] == "shared"
 
 
 async def test_a_pass_voided_meanwhile_has_no_successor(

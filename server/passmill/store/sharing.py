@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 from uuid import UUID
 
+import asyncpg
+
 from passmill.domain.ids import PassId, TenantId, new_uuid
 from passmill.domain.passes import PassState
 from passmill.domain.registrations import DeviceNumber, RemoveReason
@@ -23,6 +25,11 @@ MOST_OVER_SHARES: Final = 1_000
 """Devices of a pass that are told of: whoever has a pass's token can make up any number."""
 
 _PRIORITY: Final = 0  # among themselves: the kind has a worker of its own
+_COUNTED: Final = (
+    "SELECT p.state, v.sharing FROM passes p JOIN template_revisions v"
+    " ON v.tenant_id = $1 AND v.revision_id = p.revision_id"
+    " WHERE p.tenant_id = $1 AND p.pass_id = $2"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,24 +85,38 @@ async def hold_shared_pass(
 ) -> tuple[PassState, SharingPolicy | None] | None:
     """The state and policy of a pass, whose devices nobody else counts until the transaction ends;
     None when there is none with this key."""
-    # Not the pass's row: whoever changes it may hold that for long, and registrations do not wait
-    # for him. Taken first, read then: a statement that waits sees what was before it waited.
-    await tx.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended('sharing ' || $1::bigint || $2::uuid, 0))",
-        tx.tenant_id,
-        key.pass_id,
-    )
+    await _hold_devices(tx, key.pass_id)
     row = await tx.fetch_one(
-        "SELECT p.state, v.sharing FROM passes p JOIN template_revisions v"
-        " ON v.tenant_id = $1 AND v.revision_id = p.revision_id AND v.pass_type_identifier = $4"
-        " WHERE p.tenant_id = $1 AND p.pass_id = $2 AND p.token_generation = $3",
+        f"{_COUNTED} AND p.token_generation = $3 AND v.pass_type_identifier = $4",
         tx.tenant_id,
         key.pass_id,
         key.token_generation,
         key.pass_type_identifier,
     )
-    if row is None:
-        return None
+    return None if row is None else _shared_pass(row)
+
+
+async def hold_counted_pass(
+    tx: Transaction, pass_id: PassId
+) -> tuple[PassState, SharingPolicy | None]:
+    """As `hold_shared_pass`, of a pass that there is, whatever its key."""
+    await _hold_devices(tx, pass_id)
+    row = await tx.fetch_one(_COUNTED, tx.tenant_id, pass_id)
+    assert row is not None  # noqa: S101 - passes are never deleted
+    return _shared_pass(row)
+
+
+async def _hold_devices(tx: Transaction, pass_id: PassId) -> None:
+    # Not the pass's row: whoever changes it may hold that for long, and registrations do not wait
+    # for him. Taken first, read then: a statement that waits sees what was before it waited.
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('sharing ' || $1::bigint || $2::uuid, 0))",
+        tx.tenant_id,
+        pass_id,
+    )
+
+
+def _shared_pass(row: asyncpg.Record) -> tuple[PassState, SharingPolicy | None]:
     policy = None if row["sharing"] is None else policy_from_json(row["sharing"])
     return PassState(row["state"]), policy
 

@@ -17,7 +17,7 @@ from passmill.domain.erasure import erased_pass
 from passmill.domain.events import EventKind
 from passmill.domain.ids import PassId, TenantId
 from passmill.domain.passes import PassDraft, PassState, WalletPass
-from passmill.domain.templates.sharing import OVER_SHARED_TAG
+from passmill.domain.templates.sharing import OVER_SHARED_TAG, SharingExcess
 from passmill.errors import AppError
 from passmill.store import sharing
 from passmill.store.database import Database, Transaction
@@ -25,6 +25,7 @@ from passmill.store.holders import insert_pass_holder
 from passmill.store.outbox import insert_event
 from passmill.store.passes import ListedPass, get_passes
 from passmill.store.sharing import Reissue
+from passmill.usecases.admit_device import SECOND_LOOK_AFTER
 from passmill.usecases.edit_pass import EditPass, PassInHand
 from passmill.usecases.find_holder import HolderKey
 from passmill.usecases.find_pass import FindPass, PassRef
@@ -87,7 +88,9 @@ class ReissuePass:
         if reissue is None or reissue.new_pass_id is not None:
             return None if reissue is None else reissue.new_pass_id
         issue = self._step(caller, pass_id, reissue, "issue", encode=_issued_id)
-        if await self._is_exceeded(caller, listed.wallet_pass):
+        async with self._database.transaction(caller) as tx:
+            is_exceeded = await self._is_exceeded(tx, pass_id)
+        if is_exceeded:
             new_pass_id = _pass_id(await self._issue(issue, listed))
             is_erased = await self._link(caller, pass_id, new_pass_id)
             try:
@@ -104,24 +107,24 @@ class ReissuePass:
             new_pass_id = _pass_id(kept)
             is_erased = await self._link(caller, pass_id, new_pass_id)
             await self._void_new(caller, new_pass_id, reissue, is_erased=is_erased)
-        await self._drop(caller, pass_id)
+        await self._stay(caller, pass_id)
         return None
 
     async def give_up(self, tenant_id: TenantId, pass_id: PassId) -> bool:
         """Lets the pass be, as it cannot be issued anew; an event told that it is shared."""
-        await self._drop(_inside(tenant_id), pass_id)
+        async with self._database.statement(_inside(tenant_id)) as tx:
+            await sharing.drop_reissue(tx, pass_id)
         self._log.error("sharing.not_reissued", tenant_id=str(tenant_id), pass_id=str(pass_id))
         return True
 
-    async def _is_exceeded(self, caller: Caller, wallet_pass: WalletPass) -> bool:
-        loaded = await self._load_revision.by_id(caller, wallet_pass.revision_id)
-        policy = loaded.content.sharing
-        if policy is None or wallet_pass.state is PassState.VOIDED:
+    async def _is_exceeded(self, tx: Transaction, pass_id: PassId) -> bool:
+        """Whether the pass is to be issued anew; nobody else counts until the transaction ends."""
+        state, policy = await sharing.hold_counted_pass(tx, pass_id)
+        if policy is None or state is PassState.VOIDED:
             return False
-        async with self._database.statement(caller) as tx:
-            sharers = await sharing.count_sharers(
-                tx, wallet_pass.pass_id, policy, now=self._clock.now()
-            )
+        if policy.excess is not SharingExcess.VOID_AND_REISSUE:  # its revision says so by now
+            return False
+        sharers = await sharing.count_sharers(tx, pass_id, policy, now=self._clock.now())
         return policy.is_exceeded(sharers.devices)
 
     async def _issue(
@@ -254,9 +257,14 @@ class ReissuePass:
             encode=encode,
         )
 
-    async def _drop(self, caller: Caller, pass_id: PassId) -> None:
-        async with self._database.statement(caller) as tx:
+    async def _stay(self, caller: Caller, pass_id: PassId) -> None:
+        async with self._database.transaction(caller) as tx:
             await sharing.drop_reissue(tx, pass_id)
+            # Whoever registered since they were counted found that this was under way.
+            if await self._is_exceeded(tx, pass_id):
+                await sharing.begin_reissue(
+                    tx, pass_id, now=self._clock.now(), delay=SECOND_LOOK_AFTER
+                )
 
 
 def _content(wallet_pass: WalletPass) -> dict[str, Any]:
