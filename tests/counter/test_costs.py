@@ -1,11 +1,14 @@
 """Offers that cost something: the balance pays with the use, and gets it back with its reversal."""
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from passmill.domain.ledger import LARGEST_BALANCE, AccountId
+from passmill.store.ledger import post_entry
 from passmill.v1 import balance_service_pb2 as balances_pb2
 from passmill.v1 import scan_pb2 as scans
 from passmill.v1.balance_pb2 import BalanceUnit
@@ -17,10 +20,11 @@ from passmill.v1.scan_service_pb2 import (
     SyncOfflineScansRequest,
 )
 from passmill.v1.wallet_pass_pb2 import Pass
+from tests.support.balances import BURN, open_till
 from tests.support.balances import Till as BalanceTill
-from tests.support.balances import open_till
 from tests.support.bundles import verify as verify_bundle
 from tests.support.counters import Counter, shown
+from tests.support.ledgers import draft as entry
 from tests.support.service import authority, meta
 from tests.support.small_card import draft, value
 
@@ -86,6 +90,27 @@ async def test_a_reversal_gives_it_back_once(counter: Counter) -> None:
     assert (await counter.club.get(issued)).values["points"].integer == 20
     entries = await counter.club.tenant.fetch("SELECT amount FROM ledger_entries ORDER BY sequence")
     assert [each["amount"] for each in entries] == [20, -20, 20]
+
+
+async def test_what_cannot_be_given_back_stays_used(counter: Counter) -> None:
+    """Where the account has no room for what the use cost, its reversal is refused with a reason,
+    and use and balance stand; once there is room it is taken back."""
+    tenant = counter.club.tenant
+    till, offer = await costly(counter)
+    issued = await issued_with(counter, till, 20)
+    redemption_id = (await counter.till.redeem(issued, offer)).redemption.redemption_id
+    async with tenant.service.services.database.transaction(tenant.caller) as tx:
+        filling = entry(AccountId(uuid.UUID(issued.pass_id)), LARGEST_BALANCE - 19)
+        assert (await post_entry(tx, filling, now=datetime.now(UTC))).refusal is None
+    refused = await counter.till.reverse(redemption_id)
+    assert (refused.outcome, refused.uses) == (REFUSED, 1)
+    assert refused.reason == scans.REFUSAL_REASON_BALANCE_TOO_LARGE
+    assert not refused.redemption.HasField("reverse_time")
+    assert (await till.points(issued)).balance == LARGEST_BALANCE - 19
+    await till.post(issued, 1, BURN)
+    back = await counter.till.reverse(redemption_id)
+    assert (back.outcome, back.uses) == (ACCEPTED, 0)
+    assert back.balance.balance == LARGEST_BALANCE
 
 
 async def test_of_many_at_once_as_many_are_served_as_can_pay(counter: Counter) -> None:

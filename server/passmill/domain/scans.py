@@ -60,6 +60,7 @@ class RefusalReason(enum.StrEnum):
     TOO_EARLY = "TOO_EARLY"
     TOO_LATE = "TOO_LATE"
     NOT_LATEST_STEP = "NOT_LATEST_STEP"
+    BALANCE_TOO_LARGE = "BALANCE_TOO_LARGE"
 
 
 # What keeps the offers that a pass stands for from being had, as the state of the pass; the first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from passmill.domain.ids import derived_uuid
-from passmill.domain.ledger import Balance, EntryKind, NewEntry
+from passmill.domain.ledger import Balance, EntryKind, EntryRefusal, NewEntry
 from passmill.domain.redemptions import Redemption
 from passmill.domain.scans import RefusalReason
 from passmill.store.database import Transaction
@@ -43,9 +43,9 @@ async def pay_use(
 
 async def pay_back(
     tx: Transaction, in_hand: PassInHand, redemption: Redemption, *, now: datetime
-) -> Balance | None:
-    """Takes back what a redemption has burnt, and shows it on the pass: the balance after it, None
-    when it burnt nothing or that was taken back already."""
+) -> Balance | RefusalReason | None:
+    """Takes back what a redemption has burnt, and shows it on the pass: the balance after it, why
+    the account cannot take it, None when nothing was burnt or that was taken back already."""
     account = await AccountInHand.open(tx, in_hand, now=now)
     entry = await find_entry_of_request(tx, redemption.redemption_id)
     if entry is None:
@@ -63,4 +63,8 @@ async def pay_back(
             venue=entry.venue,
         )
     )
-    return None if posted.refusal is not None else posted.balance
+    if posted.refusal is None:
+        return posted.balance
+    if posted.refusal is EntryRefusal.ALREADY_REVERSED:
+        return None
+    return RefusalReason.BALANCE_TOO_LARGE

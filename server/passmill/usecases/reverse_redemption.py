@@ -62,8 +62,12 @@ class _WantedReversal:
     now: datetime
 
 
-class _StepPassed(Exception):
-    """The pass has taken a later step of its chain: nothing is taken back."""
+class _Unreversed(Exception):
+    """Nothing is taken back: the transaction is undone, and the refusal kept in another."""
+
+    def __init__(self, reason: RefusalReason) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class ReverseRedemption:
@@ -106,8 +110,8 @@ class ReverseRedemption:
         wanted = _WantedReversal(made=made, offer=offer, shown_by=shown_by, reason=reason, now=now)
         try:
             return await self._reverse(mutation, wanted)
-        except _StepPassed:
-            return await self._refuse(mutation, made, RefusalReason.NOT_LATEST_STEP)
+        except _Unreversed as refused:
+            return await self._refuse(mutation, made, refused.reason)
 
     async def _reverse(self, mutation: Mutation[ReversalResult], wanted: _WantedReversal) -> Answer:
         ref = PassRef(pass_id=str(wanted.shown_by))
@@ -175,11 +179,13 @@ async def _reverse(
     look = None
     if made.chain_id is not None:
         if not await step_back(tx, made.redemption_id):
-            raise _StepPassed
+            raise _Unreversed(RefusalReason.NOT_LATEST_STEP)
         look = await find_look(tx, made.redemption_id)
         revision = 0 if look is None or keeps_revision else look.revision
         require_revision(in_hand, revision or 0)
     balance = None if made.cost is None else await pay_back(tx, in_hand, made, now=now)
+    if isinstance(balance, RefusalReason):
+        raise _Unreversed(balance)
     detail = _detail(made)
     undo = await find_undo(tx, made.pass_id, made.offer_id)
     if offer.mark.is_empty and undo is None and look is None:
