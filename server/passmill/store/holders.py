@@ -97,18 +97,19 @@ async def mark_erasure_complete(tx: Transaction, holder_id: HolderId, *, now: da
 
 
 async def find_erasing(
-    tx: Transaction, *, before: datetime, at_most: int
+    tx: Transaction, *, before: datetime, but: Sequence[HolderId], at_most: int
 ) -> list[tuple[TenantId, HolderId]]:
-    """Holders of any tenant erased before this time whose erasure is not complete, the oldest
-    first.
+    """Holders of any tenant, without these, erased before this time whose erasure is not complete,
+    the oldest first.
 
     For an operator's transaction: others see their own tenant's alone.
     """
     rows = await tx.fetch(
         "SELECT tenant_id, holder_id FROM holders"
         " WHERE erase_time IS NOT NULL AND erase_end_time IS NULL AND erase_time < $1"
-        " ORDER BY erase_time LIMIT $2",
+        " AND NOT holder_id = ANY($2) ORDER BY erase_time LIMIT $3",
         before,
+        but,
         at_most,
     )
     return [(TenantId(row["tenant_id"]), HolderId(_uuid(row["holder_id"]))) for row in rows]

@@ -1,7 +1,8 @@
 """Complete erasures: what campaigns and sign-ups still hold of erased holders is overwritten, and
 then it is told that nothing is left.
 
-The holder's row is the intent: an erasure that a worker did not bring to its end begins again.
+The holder's row is the intent: an erasure that a worker did not bring to its end begins again. One
+that fails is put off, so that it keeps no other waiting.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -28,6 +30,17 @@ SETTLED_AFTER: Final = timedelta(seconds=60)
 _EVERY_SECONDS: Final = 10.0
 _AT_ONCE: Final = 100
 _STEP_SECONDS: Final = 30.0
+_RETRY_AFTER: Final = timedelta(minutes=1)  # and then twice as long each time
+_RETRY_AT_LEAST_EVERY: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failed:
+    """An erasure that failed so often in this process."""
+
+    tenant_id: TenantId
+    times: int
+    retry_time: datetime
 
 
 class CompleteErasures:
@@ -36,6 +49,7 @@ class CompleteErasures:
     def __init__(self, *, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._failed: dict[HolderId, _Failed] = {}
         self._log = structlog.get_logger("passmill.upkeep")
 
     async def run_forever(self) -> None:
@@ -50,15 +64,42 @@ class CompleteErasures:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def __call__(self) -> int:
-        """Completes those that are due; gives how many there were."""
+        """Completes those that are due, and then tries again those that failed a while ago; gives
+        how many it completed. Why one fails is logged. AppError when they cannot be found."""
         deadline = asyncio.get_running_loop().time() + _STEP_SECONDS
+        now = self._clock.now()
+        again = [
+            (each.tenant_id, holder_id)
+            for holder_id, each in self._failed.items()
+            if each.retry_time <= now
+        ]
         async with self._database.transaction(operator_caller(deadline=deadline)) as tx:
             due = await holders.find_erasing(
-                tx, before=self._clock.now() - SETTLED_AFTER, at_most=_AT_ONCE
+                tx, before=now - SETTLED_AFTER, but=list(self._failed), at_most=_AT_ONCE
             )
-        for tenant_id, holder_id in due:
+        completed = 0
+        for tenant_id, holder_id in [*due, *again[:_AT_ONCE]]:
+            completed += await self._try(tenant_id, holder_id)
+        return completed
+
+    async def _try(self, tenant_id: TenantId, holder_id: HolderId) -> bool:
+        told = {"tenant_id": str(tenant_id), "holder_id": str(holder_id)}
+        try:
             await self._complete(tenant_id, holder_id)
-        return len(due)
+        except AppError as error:
+            self._log.warning("erasure.not_completed", reason=error.reason.value, **told)
+        except Exception:  # noqa: BLE001 - of one holder, whatever it is: the others go on
+            self._log.exception("erasure.not_completed", **told)
+        else:
+            self._failed.pop(holder_id, None)
+            return True
+        failed = self._failed.pop(holder_id, None)
+        times = 1 if failed is None else failed.times + 1
+        delay = min(_RETRY_AFTER * 2 ** min(times - 1, 10), _RETRY_AT_LEAST_EVERY)
+        self._failed[holder_id] = _Failed(
+            tenant_id=tenant_id, times=times, retry_time=self._clock.now() + delay
+        )
+        return False
 
     async def _complete(self, tenant_id: TenantId, holder_id: HolderId) -> None:
         async with self._database.transaction(_inside(tenant_id), read_only=True) as tx:
