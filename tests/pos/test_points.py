@@ -167,7 +167,7 @@ def test_hundreds_of_kept_entries_are_sent(place: Place, relay: Relay, till: Til
 @pytest.mark.parametrize("is_known", [True, False])
 def test_rights(place: Place, relay: Relay, tmp_path: Path, is_known: bool) -> None:
     """A key that is not known, or may not redeem, is told by exit status 4 and posts nothing; what
-    was kept stays until a key may."""
+    was kept stays until a key that may adopts it."""
     wallet_pass = place.issue(points=0)
     key = place.add_key(messages.API_SCOPE_READ) if is_known else "pmk_canary"
     till = make_till(tmp_path, relay.address, key=key)
@@ -178,6 +178,8 @@ def test_rights(place: Place, relay: Relay, tmp_path: Path, is_known: bool) -> N
     drained = till.drain()
     assert (drained.status, drained.object["waiting"]) == (ExitStatus.NO_RIGHT, 1)
     till.environ["PASSMILL_API_KEY"] = place.till_key
+    assert till.drain().object["of_another_key"] == 1
+    assert till.run("queue", "adopt").status is ExitStatus.DONE
     assert till.drain().status is ExitStatus.DONE
     assert place.points_of(wallet_pass) == 2
 
