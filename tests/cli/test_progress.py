@@ -30,7 +30,10 @@ def test_a_bar_on_a_terminal() -> None:
         with Progress("importing", stream=stream) as progress:
             progress.show(500, 0.5)
             progress.finish(1000)
-        drawn = os.read(leader, 1 << 16).decode()
+        raw = b""
+        while not raw.endswith(b"\r\n"):  # a terminal gives it in pieces
+            raw += os.read(leader, 1 << 16)
+        drawn = raw.decode()
     os.close(leader)
     assert "░" in drawn.split("\r")[1]
     assert "100%" in drawn
