@@ -4,15 +4,59 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from passmill.cli.campaign.errors import CommandFailed
 
 if TYPE_CHECKING:  # an extra
     from obstore.store import ObjectStore
+
+_AWS: Final = (
+    (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_SKIP_SIGNATURE",
+    ),
+    "the role of this machine is asked for at 169.254.169.254, which machines at AWS alone have,"
+    " and files of `aws configure` are not read",
+)
+_GOOGLE: Final = (
+    (
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_SKIP_SIGNATURE",
+    ),
+    "what `gcloud auth application-default login` left is taken, else the account of this machine,"
+    " which machines at Google alone have",
+)
+_AZURE: Final = (
+    (
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "AZURE_STORAGE_SAS_TOKEN",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_SKIP_SIGNATURE",
+    ),
+    "the identity of this machine is asked for at 169.254.169.254, which machines at Azure alone"
+    " have",
+)
+_CREDENTIALS: Final[Mapping[str, tuple[Sequence[str], str]]] = {
+    "s3": _AWS,
+    "s3a": _AWS,
+    "gs": _GOOGLE,
+    "az": _AZURE,
+    "azure": _AZURE,
+    "abfs": _AZURE,
+    "abfss": _AZURE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +65,21 @@ class NamedBundle:
 
     name: str
     content: bytes
+
+
+def credentials_note(url: str, variables: Collection[str]) -> str:
+    """Which way credentials are looked for when no variable has them; empty when one does, or the
+    store needs none. Without a word of it, a machine outside of the cloud waits in vain."""
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme not in _CREDENTIALS:
+        return ""
+    needed, otherwise = _CREDENTIALS[scheme]
+    if any(name in variables for name in needed):
+        return ""
+    return (
+        f"None of {', '.join(needed)} is set: {otherwise}. If it takes long, or is refused, set"
+        " one of them."
+    )
 
 
 class BundleStore:
@@ -48,6 +107,11 @@ class BundleStore:
             )
         except (self._error, ValueError, OSError) as error:
             raise CommandFailed(f"--bundles {url}: {_first_line(error)}") from None
+
+    @property
+    def note(self) -> str:
+        """What its user should know before anything is sent; mostly nothing."""
+        return credentials_note(self._url, os.environ)
 
     async def put(self, bundle: NamedBundle) -> str:
         """Stores a bundle; gives its name. CommandFailed when the store refuses."""

@@ -61,6 +61,8 @@ async def run(client: AsyncClient, options: ExportOptions) -> int:
     output = options.output or f"{options.campaign_id}.csv"
     format_name = find_format(output, options.format)
     store = BundleStore(options.bundles) if options.bundles else None
+    if store is not None and store.note:
+        print(store.note, file=sys.stderr, flush=True)
     campaign = await client.get_campaign(options.campaign_id)
     with open_results(output, format_name) as writer, Progress("exporting") as progress:
         export = _Export(client, options, store, writer)
