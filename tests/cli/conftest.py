@@ -13,7 +13,7 @@ import pytest
 
 from passmill.demo.club import Club, set_up
 from passmill.dev.local_service import LocalService
-from passmill_client import Client
+from passmill_client import AdminClient, Client, messages
 
 SECONDS = 120
 PUBLIC_URL = "https://passes.example"
@@ -64,6 +64,19 @@ class CommandLine:
     def client(self) -> Client:
         """The club's client."""
         return Client(self.service.api_address, self.club.issue_key)
+
+    def owner(self) -> Client:
+        """A client of the club that may do everything."""
+        with AdminClient(self.service.admin_address, self.service.operator_key) as admin:
+            key = admin.create_api_key(
+                "all",
+                tenant_id=self.club.tenant_id,
+                scopes=[
+                    *(messages.API_SCOPE_ADMIN, messages.API_SCOPE_READ),
+                    messages.API_SCOPE_ISSUE,
+                ],
+            )
+        return Client(self.service.api_address, key.secret_key)
 
 
 @pytest.fixture(scope="session")

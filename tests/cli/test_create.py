@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from passmill_client import Pass
+from passmill_client import Pass, Value, messages
 from tests.cli.conftest import CommandLine
 
 pytestmark = pytest.mark.timeout(180)
@@ -50,6 +51,9 @@ def test_passes_are_previewed_changed_taken_back_and_voided(
     assert [number for number, level in enumerate(levels) if level == "Gold"] == [7, 8]
     back = command_line.run("rollback", changed.output.split()[0], "--watch")
     assert "succeeded  2" in back.output, back
+    twice = command_line.run("rollback", changed.output.split()[0], "--watch")
+    assert twice.output == back.output
+    assert "taken back already" in twice.errors
     levels = [each.values["level"].text for each in passes(command_line, campaign_id)]
     assert "Gold" not in levels
     chosen = ("--where", "points=1", "--where", "points=2", "--reason", "lost")
@@ -90,3 +94,58 @@ def test_what_cannot_be_chosen_is_told(command_line: CommandLine) -> None:
         assert done.status == 1, done
         assert told in done.errors
         assert "Traceback" not in done.errors
+
+
+def test_ctrl_c_while_watching_says_that_the_campaign_goes_on(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    """A campaign that pauses while it is watched names the ways on; Ctrl-C ends the watching, and
+    says how to come back and how to stop the campaign."""
+    path = tmp_path / "canary.csv"
+    path.write_text("external_id,points\nC1,1\nC2,2\n")
+    process = command_line.start(
+        *("import", path, "--template", command_line.club.template_id),
+        *("--canary", "50", "--watch"),
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "lets it go on" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    stopped = command_line.finish(process)
+    assert stopped.status == 130, stopped
+    assert "The campaign goes on" in stopped.errors
+    assert f"passmill campaign pause {stopped.output.split()[0]}" in stopped.errors
+
+
+def test_holders_named_by_a_file_are_notified(command_line: CommandLine, tmp_path: Path) -> None:
+    """A file that names passes, with columns of other things beside, shows these holders a message,
+    and no others."""
+    with command_line.owner() as client:
+        shown = client.get_template(command_line.club.template_id)
+        content = client.get_template_revision(shown.template_id).content
+        content.slots.add(
+            name="news", type=messages.SLOT_TYPE_TEXT, default_value=Value(text="None yet")
+        )
+        content.fields.add(
+            key="news",
+            position=messages.FIELD_POSITION_BACK,
+            label="News",
+            value="{news}",
+            change_message="%@",
+        )
+        made = client.create_template(shown.program_id, display_name="News", content=content)
+        template_id = made.template.template_id
+        client.publish_template(template_id, etag=made.template.etag)
+        issued = [client.issue_pass(template_id, values={"points": number}) for number in range(3)]
+        path = tmp_path / "winners.csv"
+        lines = [f"W{number},{issued[number].reference_id},Ada,x" for number in range(2)]
+        path.write_text("\n".join(["external_id,reference_id,name,points", *lines]))
+        done = command_line.run(
+            *("import", path, "--action", "notify", "--template", template_id, "--watch"),
+            *("--slot", "news", "--message", "You have won"),
+        )
+        assert done.status == 0, done
+        assert "succeeded  2" in done.output
+        news = [client.get_pass(pass_id=each.pass_id).values["news"].text for each in issued]
+    assert news == ["You have won", "You have won", ""]

@@ -130,13 +130,21 @@ def test_a_campaign_is_steered(command_line: CommandLine, campaign_id: str, tmp_
     listed = command_line.run("list", "--json").output.splitlines()
     assert draft in {json.loads(line)["campaign_id"] for line in listed}
     later = command_line.run("start", draft, "--at", "2099-01-01T00:00+00:00")
-    assert "scheduled" in later.output, later
+    assert "scheduled for 2099-01-01 00:00 UTC" in later.output, later
     cancelled = command_line.run("cancel", draft)
     assert cancelled.status == 0, cancelled.errors
     watched = command_line.run("watch", draft)
     assert "cancelled" in watched.output
     assert watched.status == 1
+    assert "took" not in watched.output
     assert "succeeded" in command_line.run("watch", campaign_id).output
+    again = command_line.run("start", campaign_id)
+    assert again.status == 0, again
+    assert "started before" in again.errors
+    late = command_line.run("cancel", campaign_id, "--void-issued")
+    assert late.status == 1
+    assert f"create void --of-campaign {campaign_id}" in late.errors
+    assert "Nobody is tried again" in command_line.run("retry", campaign_id).output
     refused = command_line.run("pause", campaign_id)
     assert refused.status == 1
     assert "CAMPAIGN_STATE" in refused.errors

@@ -10,7 +10,7 @@ import pytest
 from passmill.cli.campaign.destination import Destination, Wanted
 from passmill.cli.campaign.identity import ImportIdentity
 from passmill.cli.campaign.sources import content_hash
-from passmill_client import AdminClient, Campaign, Client, messages
+from passmill_client import Campaign, messages
 from tests.cli.conftest import CommandLine
 
 pytestmark = pytest.mark.timeout(300)
@@ -122,15 +122,7 @@ def test_a_new_revision_does_not_keep_an_import_from_going_on(
 ) -> None:
     """A revision published meanwhile, with a slot that the file lacks, changes nothing for an
     import that was begun: its campaign has the revision that it was made with."""
-    with AdminClient(
-        command_line.service.admin_address, command_line.service.operator_key
-    ) as admin:
-        key = admin.create_api_key(
-            "all",
-            tenant_id=command_line.club.tenant_id,
-            scopes=[messages.API_SCOPE_ADMIN, messages.API_SCOPE_READ, messages.API_SCOPE_ISSUE],
-        ).secret_key
-    with Client(command_line.service.api_address, key) as client:
+    with command_line.owner() as client:
         content = client.get_template_revision(command_line.club.template_id).content
         program_id = client.get_template(command_line.club.template_id).program_id
         made = client.create_template(program_id, display_name="Card", content=content).template
@@ -156,7 +148,7 @@ def test_a_new_revision_does_not_keep_an_import_from_going_on(
         assert "--map COLUMN=seat" in refused.errors
         refused = command_line.run(*command, "--revision", "1")
         assert refused.status == 1
-        assert "another name, revision, priority or plan" in refused.errors
+        assert "another name, revision, message, priority or plan" in refused.errors
         assert issued(command_line, "pinned.csv") == ["P1"]
 
 

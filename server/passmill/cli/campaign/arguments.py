@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from passmill.cli.campaign import (
     connection,
@@ -15,6 +16,8 @@ from passmill.cli.campaign import (
 )
 from passmill.cli.campaign.options import moment, positive, with_client
 from passmill_client import Client
+
+_SHOW: Final = "`passmill campaign show` says whether it was done."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,11 +72,14 @@ def _add_steering(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     )
 
     def add_one(
-        name: str, help_text: str, act: Callable[[Client, argparse.Namespace], int]
+        name: str,
+        help_text: str,
+        act: Callable[[Client, argparse.Namespace], int],
+        again: str = "",
     ) -> argparse.ArgumentParser:
         command = add(name, help_text)
         command.add_argument("campaign", metavar="ID")
-        command.set_defaults(run=with_client(act))
+        command.set_defaults(run=with_client(act, again=again))
         return command
 
     command = add_one(
@@ -98,6 +104,7 @@ def _add_steering(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         lambda client, parsed: steering.start(
             client, parsed.campaign, start_time=parsed.at, watch=parsed.watch
         ),
+        again=_SHOW,
     )
     command.add_argument("--at", type=moment, metavar="TIME", help="then, not now")
     command.add_argument("--watch", action="store_true")
@@ -105,11 +112,13 @@ def _add_steering(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         "pause",
         "stop a campaign before its next shard",
         lambda client, parsed: steering.pause(client, parsed.campaign),
+        again=_SHOW,
     )
     add_one(
         "resume",
         "let a paused campaign go on",
         lambda client, parsed: steering.resume(client, parsed.campaign),
+        again=_SHOW,
     )
     command = add_one(
         "cancel",
@@ -117,6 +126,7 @@ def _add_steering(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         lambda client, parsed: steering.cancel(
             client, parsed.campaign, void_issued=parsed.void_issued
         ),
+        again=_SHOW,
     )
     command.add_argument("--void-issued", action="store_true", help="void what it has issued")
     command = add_one(
@@ -125,6 +135,7 @@ def _add_steering(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         lambda client, parsed: steering.retry(
             client, parsed.campaign, reasons=parsed.reason, watch=parsed.watch
         ),
+        again=_SHOW,
     )
     command.add_argument(
         "--reason", action="append", default=[], help="only those failed for it; may be given often"
@@ -134,5 +145,6 @@ def _add_steering(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         "rollback",
         "take an update back",
         lambda client, parsed: steering.roll_back(client, parsed.campaign, watch=parsed.watch),
+        again="The same command again shows the same roll-back.",
     )
     command.add_argument("--watch", action="store_true")

@@ -14,6 +14,7 @@ from passmill.cli.campaign.options import (
     moment,
     reading_of,
     rollout_of,
+    tag,
     with_client,
 )
 from passmill_client import Client
@@ -55,7 +56,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     segment.add_argument("--of-campaign", default="", metavar="ID")
     segment.add_argument("--with-id-in", default="", metavar="SYSTEM")
     segment.add_argument(
-        "--with-tag", action="append", default=[], metavar="TAG", help="one of those given"
+        "--with-tag",
+        action="append",
+        default=[],
+        type=tag,
+        metavar="TAG",
+        help="one of those given",
     )
     segment.add_argument(
         "--in-tier", action="append", default=[], metavar="TIER", help="one of those given"
@@ -80,7 +86,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--watch", action="store_true", help="show the campaign until it has ended"
     )
-    command.set_defaults(run=with_client(_create))
+    act = with_client(
+        _create,
+        again="`passmill campaign list` shows what was made; the same command again makes another"
+        " campaign.",
+    )
+
+    def run(parsed: argparse.Namespace) -> int:
+        if parsed.watch and not parsed.start:
+            command.error("--watch needs --start: without it nothing happens that could be watched")
+        return act(parsed)
+
+    command.set_defaults(run=run)
 
 
 def _create(client: Client, parsed: argparse.Namespace) -> int:

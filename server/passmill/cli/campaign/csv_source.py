@@ -34,6 +34,7 @@ from passmill.cli.campaign.sources import (
     fraction_read,
     open_text,
 )
+from passmill.cli.campaign.words import counted
 
 DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 _SAMPLE_ROWS: Final = 50
@@ -124,7 +125,7 @@ class CsvSource:
                     if extra and not any(extra):  # what spreadsheets leave behind
                         yield Row(line, choose(cells), cells)
                         continue
-                    problem = f"has {len(cells)} cells, and the header {count}"
+                    problem = f"has {counted(len(cells), 'cell')}, and the header {count}"
                     yield Row(line, Unreadable(_spanning(line, lines.line, problem)), cells)
 
     def _broken(self, first: int, last: int) -> str:

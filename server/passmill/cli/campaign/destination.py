@@ -106,8 +106,9 @@ class Destination:
                 self._client.finalize_recipient_stream(other, expected_rows=0)
         if is_loaded:
             raise CommandFailed(
-                "This file was imported before with other options of reading it, into the campaign"
-                f" {campaign.campaign_id}: nothing is imported now. Rows that were refused then:"
+                "This file was imported before with other options of reading it, or by another"
+                f" version of passmill, into the campaign {campaign.campaign_id}: nothing is"
+                " imported now. Rows that were refused then:"
                 " import the reject file with the options given now. To go on where it stopped:"
                 " repeat the options of that time. To import all rows anew, into another campaign:"
                 " give --run NAME; who has a pass of the first one then gets a second."

@@ -22,6 +22,8 @@ examples:
   passmill campaign export 0192f3c4-… --bundles s3://my-bucket/spring   (AWS_* say who you are)
 """
 
+_AGAIN: Final = "Nothing is under the file's name yet; the same command again starts over."
+
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds what `export` takes."""
@@ -58,4 +60,4 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                 ),
             )
 
-    command.set_defaults(run=guarded(lambda parsed: asyncio.run(run(parsed))))
+    command.set_defaults(run=guarded(lambda parsed: asyncio.run(run(parsed)), again=_AGAIN))

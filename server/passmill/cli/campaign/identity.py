@@ -6,7 +6,8 @@ An import is a campaign, and a recipient stream that loads it.
 - The campaign is named by the file's content, the action, the template and --run. Nothing else
   makes a second campaign of a file, so nothing else issues its passes a second time.
 - The stream is named by these and by everything that says what the rows become: how the file is
-  read, which column is what, and how cells are read.
+  read, which column is what, and how cells are read; and by `READING`, as a program that reads
+  files otherwise would go on at another row than the one that stopped.
 
 Run again with the same options, both are found and the import goes on where it stopped, whatever
 was published meanwhile. With other options of reading the campaign is found and the stream is not:
@@ -24,6 +25,9 @@ from uuid import UUID, uuid5
 
 from passmill_client import PassmillError
 
+READING: Final = 1
+"""To be raised whenever some file yields other rows, or other rows are refused here, than
+before."""
 _NAMESPACE: Final = UUID("7f1f4c3e-63a5-5a0e-9d0c-2f6f0e0c6a10")
 
 
@@ -35,7 +39,7 @@ class ImportIdentity:
     ) -> None:
         """`content`: the file's hash. `reading`: all that says what its rows become."""
         self._campaign = _named(_NAMESPACE, [content, action, template_id, run])
-        self._stream = _named(self._campaign, reading)
+        self._stream = _named(self._campaign, [READING, *reading])
 
     def of_campaign(self, step: str) -> UUID:
         """The request id of a step of the campaign."""

@@ -45,6 +45,8 @@ examples:
   passmill campaign import mitglieder.csv --template 0192f3c4-… --encoding cp1252 \\
       --decimal-comma --currency EUR --time-zone Europe/Berlin
   passmill campaign import points.ndjson --template 0192f3c4-… --action update
+  passmill campaign import winners.csv --template 0192f3c4-… --action notify \\
+      --slot news --message "You have won" --number-rows
 """
 
 
@@ -68,10 +70,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--action",
-        choices=["issue", "update", "void"],
+        choices=["issue", "update", "void", "notify"],
         default="issue",
-        help="update and void take passes by a column pass_id, reference_id or serial_number",
+        help="all but issue take passes by a column pass_id, reference_id or serial_number",
     )
+    command.add_argument("--slot", default="", help="with notify: which text slot changes")
+    command.add_argument("--message", default="", help="with notify: to what")
     command.add_argument("--reason", default="", help="of --action void")
     file = command.add_argument_group("file")
     file.add_argument("--format", choices=FORMATS, help="[default: found]")
@@ -116,7 +120,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="tells this import from another of the same file",
     )
-    act = with_client(_import)
+    act = with_client(_import, again="The same command again goes on where it stopped.")
 
     def run(parsed: argparse.Namespace) -> int:
         if problem := _problem(parsed):
@@ -128,16 +132,32 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def _problem(parsed: argparse.Namespace) -> str:
     """What does not go together; empty when all does."""
-    if parsed.action == "void":
-        if parsed.template or parsed.revision:
-            return "--action void voids the passes that the rows name, of whatever template"
-    elif not parsed.template:
-        return "--template is needed: what is issued"
-    elif parsed.reason:
-        return "--reason is of --action void"
-    if not parsed.start and (parsed.at or parsed.watch):
-        return "--no-start does not go with --at or --watch"
-    return ""
+    is_void, is_notify = parsed.action == "void", parsed.action == "notify"
+    wrong = [
+        (
+            is_void and bool(parsed.template or parsed.revision),
+            "--action void voids the passes that the rows name, of whatever template",
+        ),
+        (not is_void and not parsed.template, "--template is needed: what is issued or updated"),
+        (not is_void and bool(parsed.reason), "--reason is of --action void"),
+        (
+            is_notify and not (parsed.slot and parsed.message),
+            "--action notify needs --slot, the text slot that carries it, and --message",
+        ),
+        (
+            is_notify and bool(parsed.revision),
+            "--action notify leaves each pass in its revision: no --revision",
+        ),
+        (
+            not is_notify and bool(parsed.slot or parsed.message),
+            "--slot and --message are of --action notify",
+        ),
+        (
+            not parsed.start and bool(parsed.at or parsed.watch),
+            "--no-start does not go with --at or --watch",
+        ),
+    ]
+    return next((problem for is_wrong, problem in wrong if is_wrong), "")
 
 
 def _import(client: Client, parsed: argparse.Namespace) -> int:
@@ -167,6 +187,8 @@ def _import(client: Client, parsed: argparse.Namespace) -> int:
             priority=PRIORITIES[parsed.priority],
             rollout=rollout_of(parsed),
             reason=parsed.reason,
+            slot=parsed.slot,
+            message=parsed.message,
             start=parsed.start,
             start_time=parsed.at,
             watch=parsed.watch,

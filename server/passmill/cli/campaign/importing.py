@@ -24,17 +24,22 @@ from passmill.cli.campaign.parquet_source import ParquetSource
 from passmill.cli.campaign.progress import Progress
 from passmill.cli.campaign.rejects import RejectFile
 from passmill.cli.campaign.sources import Source, content_hash, find_format
+from passmill.cli.campaign.words import counted
 from passmill_client import Campaign, Client, messages
+from passmill_client.operations.campaigns import Action
 
 PARTLY: Final = 3
 """The exit status when some rows, but not all, were refused."""
 _CHUNK_ROWS, _WINDOW = 500, 8
+# Whose rows name passes and say no more.
+_NAMING: Final = frozenset({"void", "notify"})
 _MAX_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """What is imported, and how. `action`: issue, update or void. `map`: column and target of each
+    """What is imported, and how. `action`: issue, update, void or notify, which has `slot` and
+    `message`. `map`: column and target of each
     --map. `run`: tells imports of the same file apart. `claim_days`: 0 for links that do not end.
     `start_time` None: at once."""
 
@@ -57,6 +62,8 @@ class ImportOptions:
     priority: messages.Campaign.Priority.ValueType
     rollout: messages.RolloutPlan | None
     reason: str
+    slot: str
+    message: str
     start: bool
     start_time: datetime | None
     watch: bool
@@ -118,9 +125,9 @@ class _Import:
         stream = destination.stream(campaign, is_new=is_new)
         counts = self._load(stream, mapped, slots)
         if counts.rejected and counts.rejected == counts.rows:
+            told = "The only row was" if counts.rows == 1 else f"All {counts.rows:,} rows were"
             raise CommandFailed(
-                f"All {counts.rows:,} rows were refused, so nothing is started:"
-                f" {self._rejects_path} says why."
+                f"{told} refused, so nothing is started: {self._rejects_path} says why."
             )
         return self._start(campaign.campaign_id, counts)
 
@@ -130,7 +137,7 @@ class _Import:
         return path.with_name(f"{path.name}.rejects.csv")
 
     def _slots(self, revision: int) -> Sequence[messages.Slot]:
-        if self._options.action == "void":
+        if self._options.action in _NAMING:
             return ()
         found = self._client.get_template_revision(self._options.template_id, revision=revision)
         return found.content.slots
@@ -140,6 +147,7 @@ class _Import:
             slots=slots,
             given=self._options.map,
             wants_refs=self._options.action != "issue",
+            wants_only_refs=self._options.action in _NAMING,
             needs_slots=self._options.action == "issue",
             numbered=self._options.number_rows,
         )
@@ -192,7 +200,7 @@ class _Import:
         if rejects.kept is not None:
             _say(f"{self._rejects_path} had been changed by hand: it is {rejects.kept} now.")
         counts = loading.counts
-        _say(f"{counts.rows - counts.rejected:,} of {counts.rows:,} rows are loaded.")
+        _say(f"{counts.rows - counts.rejected:,} of {counted(counts.rows, 'row')} loaded.")
         if counts.rejected:
             _say(f"{self._rejects_path} says why the others were refused: mend them there, and")
             _say("import that file.")
@@ -239,12 +247,16 @@ def open_source(options: ImportOptions) -> Source:
 
 def _action(
     options: ImportOptions,
-) -> messages.IssueAction | messages.UpdateAction | messages.VoidAction:
+) -> Action:
     match options.action:
         case "update":
             return messages.UpdateAction(template_id=options.template_id, revision=options.revision)
         case "void":
             return messages.VoidAction(reason=options.reason)
+        case "notify":
+            return messages.NotifyAction(
+                template_id=options.template_id, slot=options.slot, message=options.message
+            )
         case _:
             return messages.IssueAction(
                 template_id=options.template_id,

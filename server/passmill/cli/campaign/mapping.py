@@ -66,15 +66,18 @@ class ColumnMapping:
         slots: Iterable[messages.Slot],
         given: Sequence[tuple[str, str]] = (),
         wants_refs: bool = False,
+        wants_only_refs: bool = False,
         needs_slots: bool = True,
         numbered: bool = False,
     ) -> None:
         """`given`: column and target of each --map. `wants_refs`: each row names a pass that there
-        is already. `needs_slots`: required slots need a column. `numbered`: the row's number is
-        its external_id where there is no column for it."""
+        is already. `wants_only_refs`: and says no more than that. `needs_slots`: required slots
+        need a column. `numbered`: the row's number is its external_id where there is no column
+        for it."""
         self._slots = {slot.name: slot for slot in slots}
         self._given = given
         self._wants_refs = wants_refs
+        self._wants_only_refs = wants_only_refs
         self._needs_slots = needs_slots
         self._numbered = numbered
 
@@ -138,6 +141,8 @@ class ColumnMapping:
         return target
 
     def _target(self, name: str) -> Target | None:
+        if self._wants_only_refs and _WHOLE.get(name) not in {Place.EXTERNAL_ID, *REFS}:
+            return None
         if place := _WHOLE.get(name):
             return None if place in REFS and not self._wants_refs else Target(place=place)
         if name in self._slots:

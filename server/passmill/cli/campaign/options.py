@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from passmill.cli.campaign import connection
 from passmill.cli.campaign.cells import Reading
 from passmill.cli.campaign.csv_source import DELIMITERS
-from passmill.cli.campaign.errors import CommandFailed, explain
+from passmill.cli.campaign.errors import CommandFailed, Interrupted, explain
+from passmill.domain.tags import tag_problems
 from passmill_client import Client, PassmillError, messages
 
 INTERRUPTED: Final = 130
@@ -26,18 +27,19 @@ PRIORITIES: Final = {
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
 
-def with_client(act: Callable[[Client, argparse.Namespace], int]) -> Run:
-    """A command that needs the service."""
+def with_client(act: Callable[[Client, argparse.Namespace], int], *, again: str = "") -> Run:
+    """A command that needs the service. `again`: what running the same command again does, told
+    when it was interrupted, or nobody knows what was done."""
 
     def run(parsed: argparse.Namespace) -> int:
         with connection.connect(parsed) as client:
             return act(client, parsed)
 
-    return guarded(run)
+    return guarded(run, again=again)
 
 
-def guarded(run: Run) -> Run:
-    """The command with its failures told; gives the exit status."""
+def guarded(run: Run, *, again: str = "") -> Run:
+    """The command with its failures told; gives the exit status. `again`: as with_client's."""
 
     def run_guarded(parsed: argparse.Namespace) -> int:
         try:
@@ -45,14 +47,17 @@ def guarded(run: Run) -> Run:
         except CommandFailed as error:
             problem = str(error)
         except PassmillError as error:
-            problem = explain(error)
+            problem = explain(error, again=again)
         except BrokenPipeError:  # as of `… | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except OSError as error:
             problem = str(error)
         except KeyboardInterrupt:
-            print("\nInterrupted. The same command again goes on.", file=sys.stderr)
+            print(f"\nInterrupted. {again}".rstrip(), file=sys.stderr)
+            return INTERRUPTED
+        except Interrupted as stop:
+            print(f"\nInterrupted. {stop}", file=sys.stderr)
             return INTERRUPTED
         print(f"passmill: {problem}", file=sys.stderr)
         return 1
@@ -127,6 +132,13 @@ def assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
+def tag(text: str) -> str:
+    """A tag."""
+    for problem in tag_problems([text], path=text):
+        raise argparse.ArgumentTypeError(f"{text!r} {problem.message}")
+    return text
+
+
 def delimiter(text: str) -> str:
     """A delimiter by its name, or as it is."""
     found = DELIMITERS.get(text, text)
@@ -148,17 +160,19 @@ def moment(text: str) -> datetime:
 
 def positive(text: str) -> int:
     """A whole number from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
 
 
 def _percent(text: str) -> int:
-    share = round(float(text.removesuffix("%")) * 10_000)
-    if not 0 < share <= 1_000_000:
-        raise argparse.ArgumentTypeError("must be more than 0 and at most 100")
-    return share
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not 0.000_001 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0.0001% to 100%")
+    return round(share * 1_000_000)
 
 
 def _zone(text: str) -> ZoneInfo:

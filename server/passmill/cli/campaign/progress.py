@@ -42,10 +42,11 @@ class Progress:
         self._next_draw = now + self._pause
         self._draw(now, count, fraction, rate, note)
 
-    def finish(self, count: int, *, note: str = "") -> None:
-        """Shows the end, with the rate over all."""
+    def finish(self, count: int, *, rate: float | None = None, note: str = "") -> None:
+        """Shows the end, with the rate over all; measured here when left out."""
         now = time.monotonic()
-        rate = count / max(now - self._began, 1e-3)
+        if rate is None:
+            rate = count / max(now - self._began, 1e-3)
         self._draw(now, count, 1.0, rate, note)
 
     def _draw(

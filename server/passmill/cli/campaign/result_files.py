@@ -98,7 +98,8 @@ class ParquetResults:
 
 def find_format(output: str, given: str | None) -> str:
     """The format given, or that of the file's name; CSV otherwise."""
-    found = given or Path(output).suffix.lower().removeprefix(".").replace("jsonl", "ndjson")
+    suffix = Path(output).suffix.lower().removeprefix(".")
+    found = given or ("ndjson" if suffix in {"json", "jsonl"} else suffix)
     if found == "parquet" and output == STDOUT:
         raise CommandFailed("Parquet needs a file: give --output FILE.parquet.")
     return found if found in FORMATS else "csv"

@@ -3,12 +3,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
+from typing import Final
+from uuid import UUID, uuid5
 
 from passmill.cli.campaign import watching
-from passmill_client import Campaign, Client
+from passmill.cli.campaign.errors import CommandFailed
+from passmill.cli.campaign.words import counted
+from passmill_client import Campaign, Client, PassmillError, Reply
+
+_STARTED: Final = frozenset(
+    {
+        Campaign.STATE_RUNNING,
+        Campaign.STATE_SUCCEEDED,
+        Campaign.STATE_PARTIALLY_FAILED,
+        Campaign.STATE_FAILED,
+    }
+)
+_ROLL_BACKS: Final = UUID("0f2b9a52-5f0c-5d7e-8a8e-5f3f1f1f6c21")
 
 
 def list_campaigns(client: Client, *, count: int, as_json: bool) -> int:
@@ -19,7 +34,7 @@ def list_campaigns(client: Client, *, count: int, as_json: bool) -> int:
             continue
         progress = campaign.progress
         print(
-            f"{campaign.campaign_id}  {campaign.create_time.ToDatetime():%Y-%m-%d %H:%M}"
+            f"{campaign.campaign_id}  {watching.shown_time(campaign.create_time.ToDatetime(UTC))}"
             f"  {watching.state_name(campaign):<18} {watching.done(progress):>11,}"
             f" of {progress.total:>11,}  {campaign.display_name}"
         )
@@ -32,8 +47,14 @@ def show(client: Client, campaign_id: str, *, as_json: bool) -> int:
 
 
 def start(client: Client, campaign_id: str, *, start_time: datetime | None, watch: bool) -> int:
-    """Starts a campaign, now or at a time."""
-    campaign = client.start_campaign(campaign_id, start_time=start_time)
+    """Starts a campaign, now or at a time; one that runs already is told as such."""
+    try:
+        campaign = client.start_campaign(campaign_id, start_time=start_time)
+    except PassmillError as error:
+        campaign = client.get_campaign(campaign_id)
+        if error.reason != "CAMPAIGN_STATE" or campaign.state not in _STARTED or start_time:
+            raise
+        print("It was started before.", file=sys.stderr)
     return watching.run(client, campaign_id) if watch else _told(campaign)
 
 
@@ -48,21 +69,44 @@ def resume(client: Client, campaign_id: str) -> int:
 
 
 def cancel(client: Client, campaign_id: str, *, void_issued: bool) -> int:
-    """Ends a campaign."""
-    return _told(client.cancel_campaign(campaign_id, void_issued=void_issued))
+    """Ends a campaign. CommandFailed with the way to void what an ended one has issued."""
+    try:
+        campaign = client.cancel_campaign(campaign_id, void_issued=void_issued)
+    except PassmillError as error:
+        if error.reason != "CAMPAIGN_STATE" or not _issued(client, campaign_id):
+            raise
+        raise CommandFailed(
+            f"{error.message} What it issued can be voided all the same: passmill campaign create"
+            f" void --of-campaign {campaign_id} shows which passes these are."
+        ) from None
+    return _told(campaign)
 
 
 def retry(client: Client, campaign_id: str, *, reasons: Sequence[str], watch: bool) -> int:
     """Tries failed recipients again."""
     answer = client.retry_recipients(campaign_id, reasons=reasons)
-    print(f"{answer.count:,} recipients are tried again.")
+    if not answer.count:
+        print(_why_nobody(answer.campaign, reasons))
+        return 0
+    print(f"{counted(answer.count, 'recipient')} tried again.")
     return watching.run(client, campaign_id) if watch else 0
 
 
 def roll_back(client: Client, campaign_id: str, *, watch: bool) -> int:
-    """Takes an update back, by a campaign of its own."""
-    campaign = client.roll_back_campaign(campaign_id)
-    print(campaign.campaign_id)
+    """Takes an update back, by a campaign of its own: the same one when it is asked for again,
+    unless that was cancelled."""
+    request_id = uuid5(_ROLL_BACKS, campaign_id)
+    while True:
+        reply = Reply()
+        campaign = client.roll_back_campaign(campaign_id, request_id=request_id, reply=reply)
+        if not reply.replayed:
+            break
+        campaign = client.get_campaign(campaign.campaign_id)
+        if campaign.state != Campaign.STATE_CANCELLED:
+            print("It is taken back already, by this campaign:", file=sys.stderr)
+            break
+        request_id = uuid5(request_id, campaign.campaign_id)
+    print(campaign.campaign_id, flush=True)
     return watching.run(client, campaign.campaign_id) if watch else 0
 
 
@@ -78,6 +122,24 @@ def preview(client: Client, campaign_id: str) -> int:
     for each in found.previews:
         print(f"{each.external_id or each.pass_id}: {each.reason or each.pass_json}")
     return 0
+
+
+def _issued(client: Client, campaign_id: str) -> bool:
+    campaign = client.get_campaign(campaign_id)
+    return campaign.action.HasField("issue") and campaign.progress.succeeded > 0
+
+
+def _why_nobody(campaign: Campaign, reasons: Sequence[str]) -> str:
+    progress = campaign.progress
+    if progress.failed:
+        found = ", ".join(each.reason for each in progress.failures)
+        return f"Nobody is tried again: none failed for {', '.join(reasons)}, but for {found}."
+    if progress.invalid:
+        return (
+            f"Nobody is tried again: {counted(progress.invalid, 'recipient')} refused when loaded,"
+            " and none failed. Mend their rows and import them."
+        )
+    return "Nobody is tried again: none failed."
 
 
 def _told(campaign: Campaign, *, as_json: bool = False) -> int:
