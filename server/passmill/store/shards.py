@@ -53,7 +53,8 @@ class ShardGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedShard:
-    """What a shard that is done did. `failures`: how many recipients were not served, by reason."""
+    """What a shard that is done did. `failures`: how many of its recipients were not served, by it
+    or before, by reason."""
 
     outcome: ShardOutcome
     end_time: datetime
@@ -218,19 +219,6 @@ async def get_finished(
     )
     if row is None:
         return None
-    failures: dict[str, int] = {}
-    if row["failed"] or row["duplicate"]:
-        rows = await tx.fetch(
-            "SELECT reason, count(*) AS count FROM recipient_failures WHERE tenant_id = $1"
-            " AND campaign_id = $2 AND stream_id = $3 AND row_offset >= $4 AND row_offset < $5"
-            " AND kind <> 1 GROUP BY reason",
-            tx.tenant_id,
-            campaign_id,
-            shard.stream_id,
-            shard.first_offset,
-            shard.end_offset,
-        )
-        failures = {each["reason"]: each["count"] for each in rows}
     return FinishedShard(
         outcome=ShardOutcome(
             succeeded=row["succeeded"],
@@ -241,8 +229,29 @@ async def get_finished(
             write_seconds=row["write_seconds"],
         ),
         end_time=row["end_time"],
-        failures=failures,
+        failures=await count_failures(tx, campaign_id, shard)
+        if row["failed"] or row["duplicate"]
+        else {},
     )
+
+
+async def count_failures(
+    tx: Transaction, campaign_id: CampaignId, shard: Shard
+) -> Mapping[str, int]:
+    """How many of the recipients that the shard is about were not served by now, by reason, without
+    those refused when they were loaded."""
+    rows = await tx.fetch(
+        "SELECT reason, count(*) AS count FROM recipient_failures WHERE tenant_id = $1"
+        " AND campaign_id = $2 AND stream_id = $3 AND row_offset >= $4 AND row_offset < $5"
+        " AND ($6::bigint[] IS NULL OR row_offset = ANY($6)) AND kind <> 1 GROUP BY reason",
+        tx.tenant_id,
+        campaign_id,
+        shard.stream_id,
+        shard.first_offset,
+        shard.end_offset,
+        shard.row_offsets,
+    )
+    return {row["reason"]: row["count"] for row in rows}
 
 
 async def queue_waiting(tx: Transaction, campaign_id: CampaignId, *, wave: int) -> list[int]:

@@ -83,7 +83,8 @@ class CampaignMetrics:
         recipients: Mapping[str, int],
         failures: Mapping[str, int],
     ) -> None:
-        """A shard is done. `recipients`: by outcome; `failures`: by reason."""
+        """A shard is done. `action`: what it did, "void" also of one that voids what its campaign
+        issued; `recipients`: by outcome; `failures`: by reason."""
         self._shard_seconds.labels(action).observe(seconds)
         self._shard_sign_seconds.observe(sign_seconds)
         self._shard_write_seconds.observe(write_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
 import structlog
@@ -101,11 +102,14 @@ class ServeShard:
         return await self._settle.pause(tenant_id, campaign_id, reason=REASON_FAULT)
 
     async def _act(self, work: ShardWork) -> None:
-        act = (
-            self._void_issued
-            if work.shard.kind is ShardKind.VOID_ISSUED
-            else self._acts[action_kind(work.campaign.definition.action)]
-        )
+        kind = action_kind(work.campaign.definition.action)
+        act = self._acts[kind]
+        counted: Mapping[str, int] = {}
+        if work.shard.kind is ShardKind.VOID_ISSUED:
+            kind, act = ActionKind.VOID, self._void_issued
+            # Who was not issued a pass was counted by the shard that tried.
+            async with self._database.transaction(work.caller, read_only=True) as tx:
+                counted = await shards.count_failures(tx, work.campaign.campaign_id, work.shard)
         await act(work)
         async with self._database.transaction(work.caller, read_only=True) as tx:
             finished = await shards.get_finished(tx, work.campaign.campaign_id, work.shard)
@@ -113,7 +117,7 @@ class ServeShard:
             return
         outcome = finished.outcome
         self._metrics.shard_done(
-            action_kind(work.campaign.definition.action).name.lower(),
+            kind.name.lower(),
             seconds=(finished.end_time - outcome.start_time).total_seconds(),
             sign_seconds=outcome.sign_seconds,
             write_seconds=outcome.write_seconds,
@@ -122,7 +126,7 @@ class ServeShard:
                 "failed": outcome.failed,
                 "duplicate": outcome.duplicate,
             },
-            failures=finished.failures,
+            failures=Counter(finished.failures) - Counter(counted),
         )
 
     async def _stop(self, work: ShardWork, reason: str) -> None:
