@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from passmill.domain.reference_ids import ReferenceNumber, format_reference_id
+from passmill.settings import Counter as Counters
 from passmill.v1 import pass_service_pb2 as passes_pb2
 from passmill.v1 import scan_pb2
 from passmill.v1.scan_pb2 import RefusalReason, ScanRef
@@ -20,8 +21,10 @@ from passmill.v1.scan_service_pb2 import VerifyPassRequest
 from passmill.v1.scan_service_pb2_grpc import ScanServiceStub
 from passmill.v1.wallet_pass_pb2 import PassRef
 from tests.support.channels import CALL_SECONDS
-from tests.support.counters import Counter, Till
+from tests.support.counters import Counter, Till, open_counter
+from tests.support.postgres import Database
 from tests.support.refusals import refused
+from tests.support.service import open_service, service_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -79,6 +82,21 @@ async def test_guessing_meets_its_limit(counter: Counter) -> None:
     assert (await guesser.look(issued)).pass_id == issued.pass_id
     [found] = (await counter.till.verify(by_hand)).passes
     assert found.pass_id == issued.pass_id
+
+
+async def test_many_at_once_are_told_no_more(shared_database: Database) -> None:
+    """Of reference ids that are none, all named at once, as many are answered as the burst holds;
+    right ones, named at once, are all found."""
+    limits = Counters(look_up_burst=5, look_ups_per_second=0.001)
+    settings = service_settings(shared_database.url).model_copy(update={"counter": limits})
+    async with open_service(shared_database.url, settings=settings) as service:
+        counter = await open_counter(await service.add_club())
+        issued = await counter.club.issue()
+        right = [_told(counter.till, issued.reference_id) for _ in range(40)]
+        assert set(await asyncio.gather(*right)) == {"found"}
+        wrong = (format_reference_id(ReferenceNumber(secrets.randbits(35))) for _ in range(60))
+        told = Tally(await asyncio.gather(*(_told(counter.till, each) for each in wrong)))
+        assert told == {"REFUSAL_REASON_UNKNOWN_CODE": 5, "RESOURCE_EXHAUSTED": 55}
 
 
 async def _guesses(ask: Callable[[str], Awaitable[str]], count: int = GUESSES) -> Tally[str]:

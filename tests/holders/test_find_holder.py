@@ -1,15 +1,21 @@
 """FindHolder: by any name there is for a holder or its passes."""
 
+import asyncio
+from collections import Counter as Tally
+
+import grpc
 import pytest
 
+from passmill.settings import Counter as Counters
 from passmill.v1 import holder_service_pb2 as pb
 from passmill.v1.balance_service_pb2 import JoinAccountRequest
-from passmill.v1.holder_pb2 import KnownHolder
+from passmill.v1.holder_pb2 import Identity, KnownHolder
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.balances import open_till
 from tests.support.holders import Desk, card, customer, email, ids_of, phone, ref
+from tests.support.postgres import Database
 from tests.support.refusals import refused
-from tests.support.service import Club, Service, by_id, meta
+from tests.support.service import Club, by_id, meta, open_service, service_settings
 from tests.support.small_card import draft
 from tests.support.voiding import void
 
@@ -116,19 +122,30 @@ async def test_balances_are_the_accounts(rowing_club: Club) -> None:
     assert {(each.account_id, each.unit): each.balance for each in after.balances} == wanted
 
 
-async def test_whoever_guesses_has_to_wait(service: Service, rowing_club: Club) -> None:
-    """A till that names sixty customer numbers that are nobody's has to wait, with the next one and
-    any address or number; payment cards, most of which are nobody's, it may go on to ask for."""
-    held = await rowing_club.issue()
-    desk = Desk(club=rowing_club)
-    await desk.link(held, card("known"))
-    stub = desk.stub
-    for at in range(service.settings.counter.look_up_burst):
-        guess = pb.IdentifyHolderRequest(identity=customer(str(at)))
-        assert not (await stub.IdentifyHolder(guess)).HasField("holder")
-    for identity in (customer("one more"), phone("+12065550123"), email("ada@club.example")):
-        refusal = await refused(stub.IdentifyHolder(pb.IdentifyHolderRequest(identity=identity)))
-        assert refusal.reason == "RATE_LIMITED"
-    for _ in range(100):
-        assert await desk.identify(card("unknown")) is None
-    assert await desk.identify(card("known")) is not None
+async def test_whoever_guesses_has_to_wait(shared_database: Database) -> None:
+    """A till that names customer numbers that are nobody's, all at once, is told of as many as the
+    burst holds, and has to wait, with the next one and any address or number; payment cards, most
+    of which are nobody's, it may go on to ask for."""
+    limits = Counters(look_up_burst=10, look_ups_per_second=0.001)
+    settings = service_settings(shared_database.url).model_copy(update={"counter": limits})
+    async with open_service(shared_database.url, settings=settings) as service:
+        club = await service.add_club()
+        desk = Desk(club=club)
+        await desk.link(await club.issue(), card("known"))
+
+        async def guess(identity: Identity) -> str:
+            request = pb.IdentifyHolderRequest(identity=identity)
+            try:
+                answer = await desk.stub.IdentifyHolder(request)
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+            return "found" if answer.HasField("holder") else "nobody"
+
+        told = Tally(await asyncio.gather(*(guess(customer(str(at))) for at in range(40))))
+        assert told == {"nobody": 10, "RESOURCE_EXHAUSTED": 30}
+        for identity in (customer("one more"), phone("+12065550123"), email("ada@club.example")):
+            request = pb.IdentifyHolderRequest(identity=identity)
+            assert (await refused(desk.stub.IdentifyHolder(request))).reason == "RATE_LIMITED"
+        for _ in range(100):
+            assert await desk.identify(card("unknown")) is None
+        assert await desk.identify(card("known")) is not None

@@ -110,16 +110,23 @@ class FindHolder:
         many that are nobody's has to wait. Payment cards cannot, and most are nobody's. AppError
         RATE_LIMITED."""
         is_guessable = identity.kind is not IdentityKind.PAYMENT_CARD
-        if is_guessable and (wait := self._misses.wait(caller.key_id)) > 0:
+        if not is_guessable:
+            return await self.by_identity(caller, identity)
+        self._require_misses_left(caller)
+        known = await self.by_identity(caller, identity)
+        # Many may have been asked at once: they learn no more than one after the other.
+        self._require_misses_left(caller)
+        if known is None:
+            self._misses.charge(caller.key_id)
+        return known
+
+    def _require_misses_left(self, caller: Caller) -> None:
+        if (wait := self._misses.wait(caller.key_id)) > 0:
             raise AppError(
                 reason=Reason.RATE_LIMITED,
                 message="This key has named too many identities that are nobody's. Wait.",
                 retry_after=timedelta(seconds=wait),
             )
-        known = await self.by_identity(caller, identity)
-        if is_guessable and known is None:
-            self._misses.charge(caller.key_id)
-        return known
 
     async def by_identity(self, caller: Caller, identity: Identity) -> KnownHolder | None:
         """The holder that an identity was linked to."""

@@ -59,8 +59,8 @@ class FindPass:
         serial_numbers = await self._numbers.serial_numbers(caller)
         keys = [_key(ref, serial_numbers) for ref in refs]
         references = [key for key in keys if isinstance(key, int)]
-        if references and self._misses and (wait := self._misses.wait(caller.key_id)) > 0:
-            raise _limited(wait)
+        if references:
+            self._require_misses_left(caller)
         async with self._database.statement(caller) as tx:
             found = await passes.find_passes(
                 tx,
@@ -70,10 +70,18 @@ class FindPass:
         by_key: dict[UUID | int | None, ListedPass] = {}
         for each in found:
             by_key[each.wallet_pass.pass_id] = by_key[each.wallet_pass.reference_number] = each
-        for reference in references:
-            if self._misses and reference not in by_key:
-                self._misses.charge(caller.key_id)
+        if references and self._misses:
+            # Asked again, and charged without a wait in between: of many at once no more are told
+            # anything, be it that there is such a pass, than one after the other.
+            self._require_misses_left(caller)
+            for reference in references:
+                if reference not in by_key:
+                    self._misses.charge(caller.key_id)
         return [by_key.get(key) for key in keys]
+
+    def _require_misses_left(self, caller: Caller) -> None:
+        if self._misses and (wait := self._misses.wait(caller.key_id)) > 0:
+            raise _limited(wait)
 
 
 def _limited(seconds: float) -> AppError:
