@@ -1,6 +1,7 @@
 """The rules of the counter, without a service: states, marks, demands, rates, codes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -72,6 +73,11 @@ def offer(**changes: object) -> Offer:
         update_time=NOON,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def whatever(_: Mapping[str, object]) -> bool:
+    """What a template has to say that takes all."""
+    return True
 
 
 def facts(**changes: object) -> PassFacts:
@@ -194,7 +200,7 @@ def test_a_mark_is_taken_back(
     mark = OfferMark(uses_slot=counted, used_up_values=used, void_when_used_up=voids)
     made = offer(mark=mark_from_json(mark.to_json()))
     before = wallet_pass(count=0, **own)
-    after = marked(before, made, SLOTS, uses=1)
+    after = marked(before, made, SLOTS, uses=1, fits=whatever)
     assert after.undo is not None
     assert (after.wallet_pass.state is PassState.VOIDED) == voids
     shown = json.loads(after.wallet_pass.slot_values)
@@ -202,11 +208,28 @@ def test_a_mark_is_taken_back(
     assert unmarked(after.wallet_pass, made, SLOTS, uses=0, undo=after.undo) == before
 
 
+def test_what_does_not_fit_is_left_out() -> None:
+    """Of a mark that the pass cannot take whole, all that it can take is shown, and that alone is
+    taken back; a count that does not fit is not shown."""
+    mark = OfferMark(uses_slot="count", used_up_values={"note": "used", "tier": "Ü"})
+    made, before = offer(mark=mark), wallet_pass(note="hello", tier="a")
+    after = marked(
+        before,
+        made,
+        SLOTS,
+        uses=1,
+        fits=lambda values: values.get("tier") == "a" and "count" not in values,
+    )
+    assert after.wallet_pass == wallet_pass(note="used", tier="a")
+    assert after.undo is not None
+    assert after.undo.slots == {"note": ("hello", "used")}
+
+
 def test_a_use_that_is_not_the_last_only_counts() -> None:
     """As long as the offer is not used up the count alone changes."""
     mark = OfferMark(uses_slot="count", used_up_values={"note": "used"}, void_when_used_up=True)
     made = offer(max_uses=3, mark=mark)
-    after = marked(wallet_pass(note="hello"), made, SLOTS, uses=2)
+    after = marked(wallet_pass(note="hello"), made, SLOTS, uses=2, fits=whatever)
     assert after.undo is None
     assert after.wallet_pass == wallet_pass(note="hello", count=2)
 
@@ -214,7 +237,7 @@ def test_a_use_that_is_not_the_last_only_counts() -> None:
 def test_a_pass_that_somebody_else_voided_stays_void() -> None:
     """Only the void that the use made is undone."""
     made = offer(mark=OfferMark(void_when_used_up=True))
-    after = marked(wallet_pass(), made, SLOTS, uses=1)
+    after = marked(wallet_pass(), made, SLOTS, uses=1, fits=whatever)
     assert after.wallet_pass.void_reason == void_reason(made.offer_id)
     stolen = replace(after.wallet_pass, void_reason="stolen")
     assert unmarked(stolen, made, SLOTS, uses=0, undo=after.undo) == stolen

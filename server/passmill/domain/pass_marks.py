@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,24 +44,57 @@ def is_voided_by_use(wallet_pass: WalletPass) -> bool:
     )
 
 
-def marked(current: WalletPass, offer: Offer, slots: Iterable[Slot], *, uses: int) -> Marked:
+def marked(
+    current: WalletPass,
+    offer: Offer,
+    slots: Iterable[Slot],
+    *,
+    uses: int,
+    fits: Callable[[Mapping[str, object]], bool],
+) -> Marked:
     """The pass after an offer was used so often. Slots that its revision does not have, and values
-    that are not of their type, are left out: a use is a use, whatever the pass can show."""
+    that are not of their type or break a barcode, are left out: a use is a use, whatever the pass
+    can show. `fits`: whether a pass with these values, in their stored form, keeps the rules."""
     by_name = {slot.name: slot for slot in slots}
     values: dict[str, object] = json.loads(current.slot_values)
-    _count(values, offer.mark.uses_slot, by_name, uses)
+    counted = dict(values)
+    _count(counted, offer.mark.uses_slot, by_name, uses)
+    if fits(counted):
+        values = counted
     if not offer.is_used_up(uses):
         return Marked(wallet_pass=_with_values(current, values), undo=None)
-    changed: dict[str, tuple[object, object]] = {}
-    for name, value in offer.mark.used_up_values.items():
-        if name in by_name and (after := _stored(by_name[name], value)) is not None:
-            changed[name] = (values.get(name), after)
-            values[name] = after
-    altered = _with_values(current, values)
+    wanted = {
+        name: after
+        for name, value in offer.mark.used_up_values.items()
+        if name in by_name and (after := _stored(by_name[name], value)) is not None
+    }
+    shown = laid_over(values, wanted, fits)
+    changed = {
+        name: (values.get(name), after)
+        for name, after in wanted.items()
+        if shown.get(name) == after
+    }
+    altered = _with_values(current, shown)
     is_voided = offer.mark.void_when_used_up and current.state is PassState.ACTIVE
     if is_voided:
         altered = altered.voided(void_reason(offer.offer_id))
     return Marked(wallet_pass=altered, undo=MarkUndo(slots=changed, is_voided=is_voided))
+
+
+def laid_over(
+    values: Mapping[str, object],
+    wanted: Mapping[str, object],
+    fits: Callable[[Mapping[str, object]], bool],
+) -> dict[str, object]:
+    """The values, in their stored form, with those wanted in their places: with all of them, or
+    where that does not fit, with each that does."""
+    if fits(together := {**values, **wanted}):
+        return together
+    shown = dict(values)
+    for name, value in wanted.items():
+        if fits({**shown, name: value}):
+            shown[name] = value
+    return shown
 
 
 def unmarked(

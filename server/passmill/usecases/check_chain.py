@@ -116,9 +116,7 @@ class CheckChain:
             problems = list(step.problems)
             if step.next_values or step.next_revision:
                 loaded = await self._load_revision.for_issue(caller, str(template_id), revision)
-                problems += loaded.rules.check(
-                    step.next_values, holder_name="", holder_phone="", partial=True
-                ).violations
+                problems += loaded.rules.check_overlay(step.next_values)
             if problems:
                 raise invalid_values(
                     [

@@ -103,14 +103,12 @@ class CheckOffer:
             raise invalid_field(
                 "offer.mark.uses_slot", "is no integer slot of the template's newest revision"
             )
-        checked = loaded.rules.check(
-            draft.mark_values, holder_name="", holder_phone="", partial=True
-        )
-        if checked.violations:
+        violations = loaded.rules.check_overlay(draft.mark_values)
+        if violations:
             raise invalid_values(
                 [
                     FieldError(path=f"offer.mark.used_up_{each.path}", message=each.message)
-                    for each in checked.violations
+                    for each in violations
                 ]
             )
 

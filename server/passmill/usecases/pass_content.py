@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -236,6 +237,23 @@ def size_refused(values: Mapping[str, Value], *, path: str) -> Iterator[None]:
 def stored_values(loaded: LoadedRevision, wallet_pass: WalletPass) -> Mapping[str, Value]:
     """A pass's values as its revision's slots read them."""
     return values_from_json(loaded.content.slots, wallet_pass.slot_values)
+
+
+def still_fits(
+    loaded: LoadedRevision, current: WalletPass
+) -> Callable[[Mapping[str, object]], bool]:
+    """Whether the pass with other values, in their stored form, breaks no rule of its revision that
+    it keeps with those it has."""
+
+    def broken(stored: Mapping[str, object]) -> set[str]:
+        values = values_from_json(loaded.content.slots, json.dumps(stored))
+        checked = loaded.rules.check(
+            values, holder_name=current.holder.name, holder_phone=current.holder.phone
+        )
+        return {each.path for each in checked.violations}
+
+    before = broken(json.loads(current.slot_values))
+    return lambda stored: broken(stored) <= before
 
 
 def digest_of(pass_json: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from passmill.domain.chains import ChainStep
 from passmill.domain.pass_looks import LookUndo
+from passmill.domain.pass_marks import laid_over
 from passmill.domain.passes import WalletPass
 from passmill.domain.values import (
     InvalidValue,
@@ -29,7 +30,7 @@ from passmill.store.database import Transaction
 from passmill.usecases.edit_pass import EditPass, PassInHand, PreparedEdit
 from passmill.usecases.find_pass import PassRef
 from passmill.usecases.mutation import Answer, Mutation
-from passmill.usecases.pass_content import stored_values
+from passmill.usecases.pass_content import still_fits, stored_values
 
 # Why no pass gets a revision any more.
 _NOT_TO_BE_HAD: Final = frozenset(
@@ -88,8 +89,11 @@ def dressed(
     if is_moved:
         altered = _moved(current, step.next_values, before, after)
     else:
-        values: dict[str, object] = json.loads(current.slot_values)
-        values |= _admitted(after, step.next_values)
+        values = laid_over(
+            json.loads(current.slot_values),
+            _admitted(after, step.next_values),
+            still_fits(after, current),
+        )
         altered = _with_values(current, values)
     undo = LookUndo(
         slots=_differences(current, altered),

@@ -28,6 +28,7 @@ from passmill.store.redemptions import keep_undo, take_use, uses_of
 from passmill.store.standings import read_histories
 from passmill.usecases.edit_pass import PassInHand
 from passmill.usecases.judge_passes import facts_of, refusal_at, stand
+from passmill.usecases.pass_content import still_fits
 from passmill.usecases.pay_use import pay_use
 from passmill.usecases.program_counters import ProgramCounter
 from passmill.usecases.step_looks import dressed, require_revision
@@ -166,8 +167,14 @@ class _Use:
             if refusal is not None:  # voided since, or made to expire
                 raise UseRefused(refusal)
             uses, _ = await uses_of(self._tx, redemption.pass_id, redemption.offer_id)
-            slots = self._in_hand.prepared.before.content.slots
-            after = marked(current, self._offer, slots, uses=uses.uses)
+            before = self._in_hand.prepared.before
+            after = marked(
+                current,
+                self._offer,
+                before.content.slots,
+                uses=uses.uses,
+                fits=still_fits(before, current),
+            )
             if after.undo is not None:
                 await keep_undo(self._tx, redemption.redemption_id, after.undo)
             altered = after.wallet_pass

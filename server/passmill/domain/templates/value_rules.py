@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from passmill.domain.barcodes import SAMPLE_HANDLE, SAMPLE_SIGNED
-from passmill.domain.templates.barcodes import MAX_NFC_BYTES, InvalidMessage, check_message
-from passmill.domain.templates.content import BarcodeFormat, BarcodeKind, TemplateContent
+from passmill.domain.templates.barcodes import (
+    MAX_NFC_BYTES,
+    InvalidMessage,
+    check_characters,
+    check_message,
+)
+from passmill.domain.templates.content import BarcodeKind, TemplateContent
 from passmill.domain.templates.formats import FORMATS
 from passmill.domain.templates.placeholders import (
     BARCODE,
@@ -49,6 +55,7 @@ class _Place:
     parts: tuple[Part, ...]
     names: tuple[str, ...]
     check: Callable[[str], None]
+    check_part: Callable[[str], None]
 
 
 def check_values(content: TemplateContent, values: Mapping[str, Value]) -> CheckedValues:
@@ -109,6 +116,21 @@ class ValueRules:
             holder_phone=holder_phone,
             violations=tuple(violations),
         )
+
+    def check_overlay(self, values: Mapping[str, Value]) -> tuple[FieldError, ...]:
+        """What is wrong with values that are to be laid over those of passes not known yet: as
+        `check` with `partial`, and whether a barcode can hold each, whatever stands around it."""
+        checked = self.check(values, partial=True)
+        violations = list(checked.violations)
+        for place in self._places if not violations else ():
+            for part in place.parts:
+                if not isinstance(part, Placeholder) or part.name not in checked.values:
+                    continue
+                try:
+                    place.check_part(self._format(part, checked.values) or "")
+                except InvalidMessage as error:
+                    violations.append(_violation(part.name, str(error)))
+        return tuple(violations)
 
     def _admit(self, values: Mapping[str, Value], violations: list[FieldError]) -> dict[str, Value]:
         admitted: dict[str, Value] = {}
@@ -177,14 +199,25 @@ def sample_texts(barcode_kind: BarcodeKind | None) -> Mapping[str, str]:
 def _places(content: TemplateContent) -> list[_Place]:
     places = []
     for barcode in content.barcodes:
-        checker = _barcode_checker(barcode.format)
-        places += _place(barcode.message, content.slots, checker)
+        kind = barcode.format
+        places += _place(
+            barcode.message,
+            content.slots,
+            partial(check_message, kind),
+            check_part=partial(check_characters, kind),
+        )
     if content.nfc is not None:
-        places += _place(content.nfc.message, content.slots, _check_nfc)
+        places += _place(content.nfc.message, content.slots, _check_nfc, check_part=_check_nfc)
     return places
 
 
-def _place(text: str, slots: tuple[Slot, ...], check: Callable[[str], None]) -> list[_Place]:
+def _place(
+    text: str,
+    slots: tuple[Slot, ...],
+    check: Callable[[str], None],
+    *,
+    check_part: Callable[[str], None],
+) -> list[_Place]:
     try:
         parts = parse_text(text)
     except BadTemplateText:
@@ -194,11 +227,9 @@ def _place(text: str, slots: tuple[Slot, ...], check: Callable[[str], None]) -> 
     types = {slot.name: slot.type for slot in slots}
     blamed = [name for name in names if name not in _MADE]
     blamed.sort(key=lambda name: types.get(name, SlotType.TEXT) is not SlotType.TEXT)
-    return [_Place(parts=parts, names=tuple(blamed), check=check)] if blamed else []
-
-
-def _barcode_checker(barcode_format: BarcodeFormat) -> Callable[[str], None]:
-    return lambda message: check_message(barcode_format, message)
+    if not blamed:
+        return []
+    return [_Place(parts=parts, names=tuple(blamed), check=check, check_part=check_part)]
 
 
 def _check_nfc(message: str) -> None:
