@@ -1,6 +1,7 @@
 """ReverseRedemption: free again, the pass as before, once, and by whom it may be."""
 
 import asyncio
+import json
 import uuid
 
 import pytest
@@ -43,6 +44,27 @@ async def test_the_pass_looks_as_before(counter: Counter) -> None:
     assert (await counter.club.get(issued)).state == Pass.STATE_ACTIVE
     again = await counter.till.redeem(issued, offer)
     assert (again.outcome, again.redemption.use_number) == (ACCEPTED, 1)
+
+
+async def test_events_name_the_use(counter: Counter) -> None:
+    """That a pass was redeemed, and that this was taken back, is told with the use and the offer,
+    the first with the venue too, and that the pass does not show it."""
+    offer = await counter.add_offer()
+    issued = await counter.club.issue()
+    redeemed = await counter.till.redeem(issued, offer)
+    await counter.till.reverse(redeemed.redemption.redemption_id)
+    venue = {"venue_id": counter.venue.venue_id}
+    for kind, more in (("pass.redeemed", venue), ("pass.redemption_reversed", {})):
+        [event] = await counter.club.tenant.fetch(
+            "SELECT pass_ids, detail FROM outbox WHERE kind = $1", kind
+        )
+        assert [str(each) for each in event["pass_ids"]] == [issued.pass_id]
+        assert json.loads(event["detail"]) == {
+            "redemption_id": redeemed.redemption.redemption_id,
+            "offer_id": offer.offer_id,
+            "visible": False,
+            **more,
+        }
 
 
 async def test_what_was_changed_since_stays(counter: Counter) -> None:

@@ -148,6 +148,11 @@ async def test_a_hold_ends_by_itself(database: Database) -> None:
             assert refusal(answer) == "HOLD_EXPIRED"
             assert answer.hold.state == Hold.STATE_EXPIRED
         assert (await till.points(issued)).available == 20
+        for end in (capture, release):  # the first to come after its time
+            held = await hold(till, issued, 20, seconds=60)
+            clock.advance(timedelta(seconds=60))
+            assert refusal(await end(till, held)) == "HOLD_EXPIRED"
+            assert (await till.points(issued)).available == 20
         await hold(till, issued, 20, seconds=60)
         assert refusal(await till.stub.PaySale(sale(issued, euros(10_000)))) == "NOTHING_TO_PAY"
         clock.advance(timedelta(seconds=60))

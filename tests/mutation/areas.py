@@ -103,6 +103,7 @@ AREAS: Final = {
         },
         tests=(
             "tests/unit/test_api_keys.py",
+            "tests/unit/test_counter_rules.py",
             "tests/unit/test_many_numbers.py",
             "tests/unit/test_keyring.py",
             "tests/integration/test_authenticate.py",

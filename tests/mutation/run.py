@@ -7,7 +7,7 @@ Run by `make mutants-python`:
 
 The changes are mutmut's. One PostgreSQL and one Valkey stand beside for all of them. What was
 missed is listed below build/mutants-python, with what each change was; why it may stay is said in
-tests/MUTANTS.md. Exits with 1 when an area has less than 85 %.
+tests/MUTANTS.md. Exits with 1 when an area has less than 85 %, or a test failed by itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
     options = _options()
     failed = [each for each in options.areas or AREAS if not asyncio.run(_run(each, options))]
     if failed:
-        _say(f"== less than {LEAST} %: {' '.join(failed)}")
+        _say(f"== less than {LEAST} %, or false alarms: {' '.join(failed)}")
     return 1 if failed else 0
 
 
@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--more", action="store_true", help="only what was not tried yet")
     parser.add_argument("--report", action="store_true", help="nothing is tried, only counted")
     parser.add_argument("--children", type=int, default=os.cpu_count() or 2)
-    parser.add_argument("--test-seconds", type=int, default=30, help="a test that hangs fails")
+    parser.add_argument("--test-seconds", type=int, default=120, help="a test that hangs fails")
     return parser.parse_args()
 
 
@@ -157,7 +157,7 @@ def _report(name: str, folder: Path, made: Sequence[Change], options: argparse.N
         f"== {name}: {len(caught)} of {len(tried)} changes noticed, {share:.1f} % (of {counted}"
         f" made; left out: {dict(left_out)}); the others: {missed.relative_to(ROOT)}"
     )
-    return len(tried) > 0 and 100 * len(caught) >= LEAST * len(tried)
+    return not alarms and len(tried) > 0 and 100 * len(caught) >= LEAST * len(tried)
 
 
 def _say(line: str) -> None:

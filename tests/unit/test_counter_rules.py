@@ -141,6 +141,16 @@ def test_names_are_the_protocols() -> None:
         assert [f"{prefix}{each.name}" for each in ours] == list(theirs.keys())[1:]
 
 
+def test_an_offer_of_a_venue_is_had_there() -> None:
+    """Where it belongs an offer is had, and neither elsewhere nor where nobody knows where."""
+    made, of = offer(venue_ids=(HERE,)), facts()
+    refusals = [
+        refusal_of_offer(made, OfferUses(), of, venue_id=venue_id, at=NOON)
+        for venue_id in (HERE, THERE, None)
+    ]
+    assert refusals == [None, RefusalReason.WRONG_VENUE, RefusalReason.WRONG_VENUE]
+
+
 @given(_offers, _uses, _facts, st.sampled_from([None, HERE, THERE]))
 def test_what_can_be_had_breaks_no_rule(
     made: Offer, uses: OfferUses, of: PassFacts, venue_id: VenueId | None
