@@ -48,11 +48,12 @@ _EARNED: Final = (
     "coalesce((SELECT b.earned FROM balances b WHERE b.tenant_id = $1"
     " AND b.account_id = account.id AND b.unit = {unit}::text), 0)"
 )
+# Not NOT EXISTS: joined so, the tenant's whole ledger would be read anew for each pass.
 _EARNED_SINCE: Final = (
     "coalesce((SELECT sum(e.amount)::bigint FROM ledger_entries e WHERE e.tenant_id = $1"
     " AND e.account_id = account.id AND e.unit = {unit}::text AND e.kind = {kind}"
-    " AND e.occur_time >= {since}::timestamptz AND NOT EXISTS (SELECT FROM ledger_entries r"
-    " WHERE r.tenant_id = $1 AND r.reversed_entry_id = e.entry_id)), 0)"
+    " AND e.occur_time >= {since}::timestamptz AND (SELECT r.entry_id FROM ledger_entries r"
+    " WHERE r.tenant_id = $1 AND r.reversed_entry_id = e.entry_id) IS NULL), 0)"
 )
 # An instant is stored as RFC 3339 with whole seconds. PostgreSQL takes offsets below 16 hours only,
 # so it is put together by hand.
