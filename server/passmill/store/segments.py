@@ -40,9 +40,10 @@ _LAST_SEEN: Final = (
     " ON d.tenant_id = g.tenant_id AND d.device_number = g.device_number"
     " WHERE g.tenant_id = $1 AND g.pass_id = p.pass_id AND g.remove_time IS NULL)"
 )
+# The offset makes it a column of its own: row security lets no index be searched for a subquery.
 _ACCOUNT: Final = (
     "(SELECT coalesce((SELECT a.account_id FROM pass_accounts a"
-    " WHERE a.tenant_id = $1 AND a.pass_id = p.pass_id), p.pass_id)) AS account(id)"
+    " WHERE a.tenant_id = $1 AND a.pass_id = p.pass_id), p.pass_id) OFFSET 0) AS account(id)"
 )
 _EARNED: Final = (
     "coalesce((SELECT b.earned FROM balances b WHERE b.tenant_id = $1"
