@@ -23,7 +23,7 @@ from passmill.domain.offers import ChainId
 from passmill.domain.pass_looks import LookUndo
 from passmill.domain.redemptions import Redemption, RedemptionId
 from passmill.store.database import Transaction
-from passmill.store.pass_origins import origin_of
+from passmill.store.pass_origins import origin_of, origin_row
 
 _SELECT: Final = (
     "SELECT c.chain_id, c.program_id, c.template_id, c.display_name, c.state, c.version,"
@@ -37,9 +37,10 @@ SELECT p.pass_id, c.chain_id, c.state, coalesce(pc.version, c.version) AS versio
     pc.pass_id IS NOT NULL AS has_begun, coalesce(pc.step, 0) AS done, pc.step_time,
     pc.redemption_id
 FROM unnest($2::uuid[]) AS p(pass_id)
+CROSS JOIN LATERAL {origin_row("p.pass_id")} AS origin
 JOIN chains c ON c.tenant_id = $1 AND c.chain_id = ANY($3::uuid[])
 LEFT JOIN pass_chains pc
-    ON pc.tenant_id = $1 AND pc.pass_id = {origin_of("p.pass_id")} AND pc.chain_id = c.chain_id
+    ON pc.tenant_id = $1 AND pc.pass_id = origin.pass_id AND pc.chain_id = c.chain_id
 JOIN chain_versions v ON v.tenant_id = $1 AND v.chain_id = c.chain_id
     AND v.version = coalesce(pc.version, c.version)
 """  # noqa: S608 - a name of ours

@@ -49,8 +49,8 @@ _RANDOM: Final = "random numbers, hashes or keys"
 _STATES: Final = "words of ours"
 # Under whose ids what the passes did at the counter is kept.
 _ORIGINS: Final = (
-    f"(SELECT {origin_of('p.pass_id')}"  # noqa: S608 - a name of ours
-    " FROM unnest($2::uuid[]) AS p(pass_id))"
+    f"ANY(ARRAY(SELECT {origin_of('p.pass_id')}"  # noqa: S608 - a name of ours
+    " FROM unnest($2::uuid[]) AS p(pass_id)))"
 )
 _LEDGER: Final = "what a till calls a sale, under the id of a pass; entries are never changed"
 _STAFF: Final = "who of staff it was, not whose pass"
@@ -104,14 +104,14 @@ ERASED: Final[Mapping[str, Erased]] = MappingProxyType(
             columns=_columns("undo reverse_reason"),
             how="overwritten; who had what, under the id of a pass, stays",
             statement="UPDATE redemptions SET undo = NULL, reverse_reason = ''"  # noqa: S608 - as above
-            f" WHERE tenant_id = $1 AND pass_id IN {_ORIGINS}"
+            f" WHERE tenant_id = $1 AND pass_id = {_ORIGINS}"
             " AND (undo IS NOT NULL OR reverse_reason <> '')",
         ),
         "chain_steps": Erased(
             columns=_columns("undo"),
             how="overwritten; where a pass stood, under its id, stays",
             statement="UPDATE chain_steps SET undo = NULL WHERE tenant_id = $1"  # noqa: S608 - as above
-            f" AND pass_id IN {_ORIGINS} AND undo IS NOT NULL",
+            f" AND pass_id = {_ORIGINS} AND undo IS NOT NULL",
         ),
     }
 )

@@ -20,7 +20,7 @@ from passmill.domain.scanners import ScannerId
 from passmill.domain.venues import VenueId
 from passmill.store.database import Transaction
 from passmill.store.offers import amount_from
-from passmill.store.pass_origins import origin_of
+from passmill.store.pass_origins import origin_of, origin_row
 
 _COLUMNS: Final = (
     "redemption_id, coalesce(shown_pass_id, pass_id) AS pass_id, offer_id, use_number, venue_id,"
@@ -45,7 +45,7 @@ SELECT $1, $2, origin.pass_id, nullif(p.pass_id, origin.pass_id), $4, free.use_n
     $8, $9, $10, $11, o.cost_unit, o.cost_amount, o.chain_id
 FROM offers o
 JOIN passes p ON p.tenant_id = o.tenant_id AND p.pass_id = $3
-CROSS JOIN (SELECT {origin_of("$3::uuid")} AS pass_id) AS origin
+CROSS JOIN {origin_row("$3::uuid")} AS origin
 CROSS JOIN LATERAL (
     SELECT CASE o.max_uses WHEN 0 THEN (
         SELECT coalesce(max(r.use_number), 0) + 1 FROM redemptions r
@@ -160,8 +160,9 @@ async def first_uses(
     rows = await tx.fetch(
         "SELECT r.*, wanted.pass_id AS wanted_id"  # noqa: S608 - our own columns
         " FROM unnest($2::uuid[], $4::uuid[]) AS wanted (pass_id, offer_id)"
+        f" CROSS JOIN LATERAL {origin_row('wanted.pass_id')} AS origin"
         f" CROSS JOIN LATERAL ({_SELECT} AS used WHERE used.tenant_id = $1"
-        f" AND used.pass_id = {origin_of('wanted.pass_id')} AND used.offer_id = wanted.offer_id"
+        " AND used.pass_id = origin.pass_id AND used.offer_id = wanted.offer_id"
         " AND used.reverse_time IS NULL ORDER BY used.scan_time, used.redemption_id LIMIT 1) AS r"
         f" WHERE {_AT_PARTNER}",
         tx.tenant_id,

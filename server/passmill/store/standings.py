@@ -21,7 +21,7 @@ from passmill.domain.redemptions import (
 from passmill.domain.scanners import ScannerId
 from passmill.domain.venues import VenueId
 from passmill.store.database import Transaction
-from passmill.store.pass_origins import origin_of
+from passmill.store.pass_origins import origin_row
 
 LAST_USES: Final = 10
 _OPEN_STAYS: Final = 20
@@ -50,7 +50,7 @@ SELECT p.pass_id,
         WHERE c.tenant_id = $1 AND c.pass_id = origin.pass_id AND c.out_time IS NULL
         ORDER BY c.check_in_id LIMIT $5) AS s) AS stays
 FROM unnest($2::uuid[]) AS p(pass_id)
-CROSS JOIN LATERAL (SELECT {origin_of("p.pass_id")} AS pass_id) AS origin
+CROSS JOIN LATERAL {origin_row("p.pass_id")} AS origin
 """  # noqa: S608 - a name of ours
 
 

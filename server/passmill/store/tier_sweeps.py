@@ -81,6 +81,7 @@ async def earned_by_each(
                 AND occur_time >= $5 AND NOT EXISTS (
                     SELECT FROM ledger_entries AS r
                     WHERE r.tenant_id = $1 AND r.reversed_entry_id = l.entry_id)
+            OFFSET 0  -- so that it is done for one account after the other, by the key
         ) AS e
         GROUP BY e.account_id
         """,
