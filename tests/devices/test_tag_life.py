@@ -4,7 +4,7 @@ order, devices that register, go, list, and lose answers; in the end each has th
 import asyncio
 import uuid
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import asyncpg
@@ -22,7 +22,7 @@ from passmill.domain.registrations import UpdateTag
 from passmill.usecases.authenticate_pass import AuthenticPass
 from passmill.v1.wallet_pass_pb2 import Pass
 from tests.support.postgres import Database
-from tests.support.registry import Device, Registry, open_registry
+from tests.support.registry import CALL_SECONDS, Device, Registry, open_registry
 from tests.support.service import Club, open_service
 
 T = TypeVar("T")
@@ -69,6 +69,12 @@ class World:
             return await call
 
         return self.runner.run(wait())
+
+    def proof(self, at: int) -> AuthenticPass:
+        """A pass that was proved, as for a call that begins now."""
+        proved = self.proofs[at]
+        deadline = self.runner.get_loop().time() + CALL_SECONDS
+        return replace(proved, caller=replace(proved.caller, deadline=deadline))
 
 
 class TagLife(RuleBasedStateMachine):
@@ -132,7 +138,7 @@ class TagLife(RuleBasedStateMachine):
         if renews:
             phone.device = phone.device.with_token()
         world = self._world
-        is_new = world.run(world.registry.register_as(world.proofs[at], phone.device))
+        is_new = world.run(world.registry.register_as(world.proof(at), phone.device))
         assert is_new == (at not in phone.held)
         phone.held.setdefault(at, 0)
 
@@ -140,7 +146,7 @@ class TagLife(RuleBasedStateMachine):
     def unregister(self, number: int, at: int) -> None:
         """A phone gives a pass up."""
         phone, world = self._phones[number], self._world
-        world.run(world.registry.unregister_device(world.proofs[at], phone.device.name))
+        world.run(world.registry.unregister_device(world.proof(at), phone.device.name))
         phone.held.pop(at, None)
 
     @rule(number=devices, is_heard=st.booleans())

@@ -41,6 +41,8 @@ MAKE_TARGETS = {
     "make probe": "tests/edge/test_probing.py",
     "make counter": "-m tests.faults.counter",
     "make ledger": "-m tests.faults.ledger",
+    "make mutants": "cargo-mutants mutants",
+    "make mutants-python": "-m tests.mutation.run",
     "make lint": "ruff check",
     "make types": "mypy --strict",
     "make bench": "bench/*.py",

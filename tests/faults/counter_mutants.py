@@ -43,6 +43,10 @@ MUTANTS: Mapping[str, Mutant] = {
     AND (o.valid_until IS NULL OR o.valid_until > $9)
     AND (o.venue_ids = '{{}}' OR $5 = ANY(o.venue_ids))
     AND free.use_number IS NOT NULL
+    AND (o.max_uses = 0 OR o.max_uses > (
+        SELECT count(*) FROM redemptions r
+        WHERE r.tenant_id = $1 AND r.pass_id = origin.pass_id AND r.offer_id = $4
+            AND r.reverse_time IS NULL))
 """: "\n",
         },
     ),

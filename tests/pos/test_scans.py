@@ -41,8 +41,8 @@ def test_verify(place: Place, scanner: Till) -> None:
         [seen] = told.object["passes"]
         assert (seen["pass_id"], seen["state"]) == (wallet_pass.pass_id, "valid")
         assert [(each["unit"], each["balance"]) for each in seen["balances"]] == [(POINTS, 40)]
-        [offer] = seen["offers"]
-        assert (offer["offer_id"], offer["is_redeemable"]) == (place.offer_id, True)
+        offers = {each["offer_id"]: each["is_redeemable"] for each in seen["offers"]}
+        assert offers[place.offer_id]
     for_people = scanner.run("verify", wallet_pass.reference_id).out
     assert for_people.startswith(f"VALID  {wallet_pass.reference_id}")
     assert "No take-away cups" in for_people
