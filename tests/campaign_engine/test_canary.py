@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 
 from passmill.v1.campaign_pb2 import Campaign, RolloutPlan
 from tests.campaign_engine.test_issue_shard import replace_values
-from tests.support.campaign_worker import CampaignWorker, open_campaign_worker
-from tests.support.service import Club, Service, SetClock
+from tests.support.campaign_worker import CampaignWorker
+from tests.support.service import SetClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """The worker's."""
-    return SetClock()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def timed(
-    service: Service, rowing_club: Club, clock: SetClock
-) -> AsyncIterator[CampaignWorker]:
-    """A worker whose time the test sets."""
-    async with open_campaign_worker(service, rowing_club, clock=clock) as opened:
-        yield opened
 
 
 async def test_a_canary_waits_for_a_person(worker: CampaignWorker) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from passmill.domain import campaigns as domain
@@ -20,27 +18,12 @@ from passmill.usecases.campaign_steps import MAX_SHARDS, require_plan
 from passmill.v1.admin_service_pb2 import SetTenantStateRequest, Tenant
 from passmill.v1.campaign_pb2 import Campaign, RecipientResult, RolloutPlan
 from tests.campaign_engine.test_issue_shard import replace_values
-from tests.support.campaign_worker import CampaignWorker, open_campaign_worker
+from tests.support.campaign_worker import CampaignWorker
 from tests.support.campaigns import chunk, recipient
 from tests.support.refusals import refusal_of
-from tests.support.service import Club, Service, SetClock, meta
+from tests.support.service import SetClock, meta
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """The worker's."""
-    return SetClock()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def timed(
-    service: Service, rowing_club: Club, clock: SetClock
-) -> AsyncIterator[CampaignWorker]:
-    """A worker whose time the test sets."""
-    async with open_campaign_worker(service, rowing_club, clock=clock) as opened:
-        yield opened
 
 
 async def test_a_pause_holds_before_the_next_shard(worker: CampaignWorker) -> None:
